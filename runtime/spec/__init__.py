@@ -1,0 +1,63 @@
+"""What the engine can be taught, as data: contexts, prototypes, maps, programs, extensions, the registry.
+
+Not here: any particular context, helper or map kind.
+"""
+
+from runtime.spec.context import ContextField, ContextLayout, FieldKind
+from runtime.spec.environment import ENVIRONMENT_SIZE, ClockMode, Env
+from runtime.spec.extension import Extension
+from runtime.spec.maps import MapFlag, MapKind, MapSpec, UpdateFlag
+from runtime.spec.object import ObjectSpec
+from runtime.spec.program import LineInfo, ProgramSpec, ProgramType, Section, Subprogram
+from runtime.spec.prototype import Arg, ArgType, Helper, MapOp, NativeFunction, Prototype, ReturnType
+from runtime.spec.registry import Registry
+from runtime.spec.types import (
+    ArrayType,
+    CType,
+    EnumType,
+    FloatType,
+    IntType,
+    Member,
+    OpaqueType,
+    PointerType,
+    StructType,
+    TypeTable,
+)
+
+__all__ = [
+    "ENVIRONMENT_SIZE",
+    "Arg",
+    "ArgType",
+    "ArrayType",
+    "CType",
+    "ClockMode",
+    "ContextField",
+    "ContextLayout",
+    "EnumType",
+    "Env",
+    "Extension",
+    "FieldKind",
+    "FloatType",
+    "Helper",
+    "IntType",
+    "LineInfo",
+    "MapFlag",
+    "MapKind",
+    "MapOp",
+    "MapSpec",
+    "Member",
+    "NativeFunction",
+    "ObjectSpec",
+    "OpaqueType",
+    "PointerType",
+    "ProgramSpec",
+    "ProgramType",
+    "Prototype",
+    "Registry",
+    "ReturnType",
+    "Section",
+    "StructType",
+    "Subprogram",
+    "TypeTable",
+    "UpdateFlag",
+]

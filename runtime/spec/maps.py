@@ -1,0 +1,103 @@
+"""What a map is, as a kind (a row of an extension) and as a definition (what an object file asks for).
+
+Not here: any kind, any memory. Kinds live in runtime/maps and in extensions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import final
+
+from runtime.spec.prototype import MapOp, NativeFunction
+
+__all__ = ["MapFlag", "MapKind", "MapSpec", "UpdateFlag"]
+
+
+class MapFlag(IntFlag):
+    """Creation flags, UAPI bits."""
+
+    NO_PREALLOC = 1 << 0
+    NO_COMMON_LRU = 1 << 1
+    NUMA_NODE = 1 << 2
+    RDONLY = 1 << 3
+    WRONLY = 1 << 4
+    STACK_BUILD_ID = 1 << 5
+    ZERO_SEED = 1 << 6
+    RDONLY_PROG = 1 << 7
+    WRONLY_PROG = 1 << 8
+    CLONE = 1 << 9
+    MMAPABLE = 1 << 10
+    PRESERVE_ELEMS = 1 << 11
+    INNER_MAP = 1 << 12
+
+
+class UpdateFlag(IntFlag):
+    """Flags of an update, UAPI bits."""
+
+    ANY = 0
+    NOEXIST = 1
+    EXIST = 2
+    LOCK = 4
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapKind:
+    """A kind of map.
+
+    `ops` are called as op(map, key_size, value_size, max_entries, flags, env, …): `map` is the address of the
+    arena, the next four are constants at the call site that LLVM folds, `env` is the worker's
+    environment (0 when there is none). Results are what the kernel's map operations return: an address or 0
+    from lookups, 0 or a negative errno from the rest.
+
+    `size` is size(key_size, value_size, max_entries, flags, cpus) → bytes of arena after the header;
+    `init` is init(map, key_size, value_size, max_entries, flags) → 0, on zeroed memory;
+    `next_key` is next_key(map, key_size, value_size, max_entries, flags, key or 0, out) → 0 or -ENOENT.
+
+    `per_cpu`: a value holds one slot of round_up(value_size, 8) bytes for each CPU.
+    `bounded_array`: keys are indices below max_entries (lookups of a constant key below it cannot fail).
+    `value_is`: what the value means to the engine: "data", "program" (PROG_ARRAY), "map" (map-in-map), "device",
+    "cpu", "socket", "event". `program_writable`: programs may update and delete.
+    """
+
+    id: int
+    name: str
+    size: NativeFunction
+    init: NativeFunction
+    next_key: NativeFunction
+    ops: Mapping[MapOp, NativeFunction]
+    per_cpu: bool = False
+    bounded_array: bool = False
+    value_is: str = "data"
+    fixed_key_size: int = 0
+    fixed_value_size: int = 0
+    program_writable: bool = True
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSpec:
+    """A map as an object file defines it.
+
+    `kind` is the UAPI number. `initial` are (key, value) pairs of bytes to store at load (global data, static
+    initialisers). `programs` are (index, program name) and `inner_maps` (index, map name) initialisers.
+    `frozen`: user space may not change it after load, so programs' loads are constants (.rodata).
+    `btf_key`, `btf_value`: BTF type ids, 0 when unknown.
+    """
+
+    name: str
+    kind: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int = 0
+    frozen: bool = False
+    btf_key: int = 0
+    btf_value: int = 0
+    inner: MapSpec | None = None
+    pinning: int = 0
+    initial: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
+    programs: tuple[tuple[int, str], ...] = ()
+    inner_maps: tuple[tuple[int, str], ...] = ()

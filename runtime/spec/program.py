@@ -1,0 +1,100 @@
+"""Program types as rows, and programs as object files hold them.
+
+Not here: any program type; extensions declare them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+from runtime.isa import Code
+from runtime.spec.context import ContextLayout
+from runtime.spec.prototype import NativeFunction
+
+__all__ = ["LineInfo", "ProgramSpec", "ProgramType", "Section", "Subprogram"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramType:
+    """A type of program.
+
+    `linux_type` is the UAPI number, or None where Linux has no such type. `helpers` are the numbers that its
+    programs may call. `returns` are the inclusive bounds that r0 must keep at exit, or None for any 32-bit value.
+    `driver` runs a batch: driver(batch, env) → count, a native that calls `call_program(ctx, env)` for each
+    element; None for types that are only verified. `verdicts` names return values, for messages and reports.
+    """
+
+    name: str
+    linux_type: int | None
+    context: ContextLayout
+    helpers: frozenset[int]
+    returns: tuple[int, int] | None = None
+    driver: NativeFunction | None = None
+    verdicts: tuple[tuple[int, str], ...] = ()
+    legacy_packet_loads: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """A section name (libbpf's grammar) and what it stands for.
+
+    `prefix` matches the whole name, or, when `parameter` is set, also "prefix/anything".
+    """
+
+    prefix: str
+    program_type: str
+    attach_type: str = ""
+    parameter: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Subprogram:
+    """A function inside a program: the slot where it starts, its name, and whether BTF calls it global."""
+
+    start: int
+    name: str
+    is_global: bool = False
+    btf_id: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineInfo:
+    """From slot `pc` up to the next record: the place in the source and its text."""
+
+    pc: int
+    file: str
+    line: int
+    column: int
+    text: str
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramSpec:
+    """A program, relocated and linked: the entry function first, then every function that it reaches.
+
+    `code` is indexed by slot; `LoadMap.map` indexes the maps of the object. `subprograms` are in order of `start`;
+    the first is the entry (start 0). `lines` are in order of pc.
+    """
+
+    name: str
+    section: str
+    code: Code = field(repr=False)
+    subprograms: tuple[Subprogram, ...]
+    lines: tuple[LineInfo, ...] = field(default=(), repr=False)
+    license: str = ""
+
+    def line_at(self, pc: int) -> LineInfo | None:
+        """The line record that covers slot `pc`; compiler-made records (line 0) yield to the one before."""
+        best: LineInfo | None = None
+        for line in self.lines:
+            if line.pc > pc:
+                break
+            if line.line:
+                best = line
+        return best

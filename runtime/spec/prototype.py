@@ -1,0 +1,146 @@
+"""What a helper function takes and gives, and what carries it out.
+
+Not here: any helper. Rows live with their natives, in runtime/helpers and in extensions.
+The vocabulary is that of the kernel's `struct bpf_func_proto`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol, final
+
+__all__ = ["Arg", "ArgType", "Helper", "MapOp", "NativeFunction", "Prototype", "ReturnType"]
+
+
+class NativeFunction(Protocol):
+    """A function made by `@native`: callable from Python, compilable to LLVM IR."""
+
+    @property
+    def symbol(self) -> str:
+        """The name under which the function is linked."""
+        ...
+
+    def __call__(self, *args: int) -> int:
+        """Run under the Python interpreter, on the memory that is registered."""
+        ...
+
+
+class ArgType(Enum):
+    """What an argument register must hold (the kernel's ARG_*)."""
+
+    ANYTHING = "anything"
+    CONTEXT = "ctx"
+    CONST_MAP = "map_ptr"
+    MAP_KEY = "map_key"
+    MAP_VALUE = "map_value"
+    MEMORY = "mem"
+    UNINIT_MEMORY = "uninit_mem"
+    FIXED_MEMORY = "fixed_size_mem"
+    CONST_SIZE = "const_size"
+    CONST_SIZE_OR_ZERO = "const_size_or_zero"
+    CONST_ALLOC_SIZE = "const_alloc_size_or_zero"
+    ALLOC_MEMORY = "ringbuf_mem"
+    STACK = "stack"
+    CALLBACK = "func"
+    SPIN_LOCK = "spin_lock"
+    TIMER = "timer"
+    INT = "int"
+    LONG = "long"
+    CONST_STRING = "const_str"
+    SOCKET = "sock"
+    SOCK_COMMON = "sock_common"
+    BTF_ID = "btf_id"
+    KPTR = "kptr"
+    DYNPTR = "dynptr"
+    PERCPU_BTF_ID = "percpu_btf_id"
+
+
+class ReturnType(Enum):
+    """What r0 holds after the call (the kernel's RET_*)."""
+
+    INTEGER = "integer"
+    VOID = "void"
+    MAP_VALUE = "map_value"
+    MAP_VALUE_OR_NULL = "map_value_or_null"
+    ALLOC_MEMORY_OR_NULL = "ringbuf_mem_or_null"
+    SOCKET_OR_NULL = "sock_or_null"
+    SOCK_COMMON_OR_NULL = "sock_common_or_null"
+    TCP_SOCK_OR_NULL = "tcp_sock_or_null"
+    BTF_ID_OR_NULL = "btf_id_or_null"
+    MEMORY_OR_BTF_ID = "mem_or_btf_id"
+    DYNPTR_MEMORY_OR_NULL = "dynptr_mem_or_null"
+
+
+class MapOp(Enum):
+    """An operation that every map kind may implement under its own native."""
+
+    LOOKUP = "lookup"
+    UPDATE = "update"
+    DELETE = "delete"
+    LOOKUP_PERCPU = "lookup_percpu"
+    REDIRECT = "redirect"
+    PUSH = "push"
+    POP = "pop"
+    PEEK = "peek"
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """One argument; `size` in bytes is for FIXED_MEMORY; `writes` says the helper stores through it."""
+
+    type: ArgType
+    nullable: bool = False
+    writes: bool = False
+    size: int = 0
+    releases: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prototype:
+    """Up to five arguments and a return, with what a call does to the state of the program.
+
+    `packet_access`: memory arguments may point into the packet.
+    `invalidates_packet`: every packet pointer is void afterwards.
+    `acquires`: the returned pointer is a reference that must be released.
+    `returns`: inclusive signed bounds of an INTEGER result, where the helper promises some.
+    """
+
+    args: tuple[Arg, ...] = ()
+    ret: ReturnType = ReturnType.INTEGER
+    packet_access: bool = False
+    invalidates_packet: bool = False
+    gpl_only: bool = False
+    acquires: bool = False
+    returns: tuple[int, int] | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helper:
+    """A helper: its UAPI number, its name without `bpf_`, its prototype, and what runs.
+
+    Exactly one of these carries it out: `native`, called as native(env, ctx, r1, …) with as many words
+    as the prototype has arguments; `map_op`, which dispatches to the native of the map's kind, called as
+    op(map, key_size, value_size, max_entries, flags, env, r2, …); `builtin`, a name that every engine
+    implements itself ("tail_call", "loop", "for_each_map_elem"). A row with none of them is known to
+    the verifier and cannot be run.
+
+    `reads_clock`, `reads_random`, `reads_cpu` mark results that differ between machines: the kernel engine
+    feeds them from the same source as ours. `moves_packet`: changes where the packet starts or ends.
+    `writes_packet`: stores into the packet on the program's behalf.
+    """
+
+    id: int
+    name: str
+    prototype: Prototype
+    native: NativeFunction | None = None
+    map_op: MapOp | None = None
+    builtin: str = ""
+    reads_clock: bool = False
+    reads_random: bool = False
+    reads_cpu: bool = False
+    moves_packet: bool = False
+    writes_packet: bool = False

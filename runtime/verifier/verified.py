@@ -1,0 +1,81 @@
+"""The proof object: a program that was proven safe, with what was learnt on the way.
+
+Not here: the proof. Only `runtime.verifier.verify` makes one; engines accept nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from runtime.errors import InternalError
+from runtime.spec import ContextField, Helper, MapSpec, ProgramSpec, ProgramType
+
+__all__ = ["Facts", "LoopBound", "VerifiedProgram"]
+
+_SEAL: Final = object()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoopBound:
+    """The loop whose head is slot `pc` ends after at most `iterations`."""
+
+    pc: int
+    iterations: int
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facts:
+    """What holds on every execution; slots are keys.
+
+    `context_fields`: loads and stores through the context, by slot. `call_maps`: for calls with a map argument, the indices
+    of the maps that it can be. `callbacks`: for calls with a function argument, the slots where those functions start.
+    `constants`: loads whose result is always that value (frozen data). `unreachable`: slots that no
+    execution visits. `branches`: conditional jumps that always go one way. `stack`: bytes used below r10, by function start.
+    """
+
+    context_fields: Mapping[int, ContextField] = field(default_factory=dict)
+    call_maps: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    callbacks: Mapping[int, frozenset[int]] = field(default_factory=dict)
+    constants: Mapping[int, int] = field(default_factory=dict)
+    unreachable: frozenset[int] = frozenset()
+    branches: Mapping[int, bool] = field(default_factory=dict)
+    stack: Mapping[int, int] = field(default_factory=dict)
+    helpers: Mapping[int, Helper] = field(default_factory=dict)
+    maps: frozenset[int] = frozenset()
+    loops: tuple[LoopBound, ...] = ()
+    reads_packet: bool = False
+    writes_packet: bool = False
+    moves_packet: bool = False
+    reads_clock: bool = False
+    reads_random: bool = False
+    reads_uninitialised_stack: bool = False
+    steps: int = 0
+
+
+@final
+class VerifiedProgram:
+    """A program, its type, the maps of its object, and the facts."""
+
+    __slots__ = ("facts", "maps", "program_type", "spec", "warnings")
+
+    def __init__(
+        self,
+        seal: object,
+        *,
+        spec: ProgramSpec,
+        program_type: ProgramType,
+        maps: tuple[MapSpec, ...],
+        facts: Facts,
+        warnings: tuple[str, ...] = (),
+    ) -> None:
+        if seal is not _SEAL:
+            raise InternalError("a VerifiedProgram is made by the verifier only")
+        self.spec = spec
+        self.program_type = program_type
+        self.maps = maps
+        self.facts = facts
+        self.warnings = warnings
