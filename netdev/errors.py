@@ -1,8 +1,8 @@
 """What can go wrong on the wire, split by whose fault it is.
 
-    NetdevError
-    ├── CaptureError     a capture file that cannot be read or written
-    └── InterfaceError   an interface or the system refused
+NetdevError
+├── CaptureError     a capture file that cannot be read or written
+└── InterfaceError   an interface or the system refused
 """
 
 from __future__ import annotations
