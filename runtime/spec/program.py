@@ -5,8 +5,9 @@ Not here: any program type; extensions declare them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import final
+from typing import Any, final
 
 from runtime.isa import Code
 from runtime.spec.context import ContextLayout
@@ -34,6 +35,7 @@ class ProgramType:
     driver: NativeFunction | None = None
     verdicts: tuple[tuple[int, str], ...] = ()
     legacy_packet_loads: bool = False
+    face: Callable[[Any], Any] | None = None
 
 
 @final
