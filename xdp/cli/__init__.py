@@ -1,0 +1,138 @@
+"""The command line: a table of commands, one writer, one place where failures become exit codes.
+
+Not here: what commands do; each noun has its file. Nothing heavy is imported before a command is chosen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from types import FrameType
+from typing import NoReturn
+
+from xdp.cli.commands import COMMANDS, Command
+from xdp.cli.exits import Exit
+from xdp.cli.output import Output
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    words = list(sys.argv[1:] if argv is None else argv)
+    output = Output(
+        json=_wants(words, "-j", "--json") or _wants(words, "-p", "--pretty"), pretty=_wants(words, "-p", "--pretty")
+    )
+    try:
+        arguments = _parser(output).parse_args(words)
+        command: Command = arguments.command
+        run = getattr(import_module(command.module), command.function)
+        code: int = run(arguments, output)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        output.error("interrupted; files that were not finished have been removed")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PIPE
+    except Exception as error:  # noqa: BLE001  the one place that turns failures into a line and a code
+        return _failed(error, output)
+    return code
+
+
+def _wants(words: Sequence[str], *names: str) -> bool:
+    return any(word in names for word in words)
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(Exit.TERMINATED)
+
+
+def _failed(error: Exception, output: Output) -> int:
+    from netdev.errors import NetdevError
+    from runtime.errors import DeviceError, InputError, InternalError, MapError, VerificationError, XdpsimError
+
+    if "trace" in os.environ.get("XDPSIM_DEBUG", ""):
+        raise error
+    match error:
+        case VerificationError():
+            output.error(str(error), code=error.code, pc=error.pc, source=error.source)
+            return Exit.REJECTED
+        case DeviceError():
+            output.error(str(error))
+            return Exit.SYSTEM
+        case InternalError():
+            output.error(f"internal error, please report it: {error}")
+            return Exit.INTERNAL
+        case InputError() | MapError() | XdpsimError() | NetdevError():
+            output.error(str(error))
+            return Exit.INPUT
+        case OSError():
+            where = f"{error.filename}: " if error.filename else ""
+            output.error(f"{where}{error.strerror or error}")
+            return Exit.SYSTEM
+        case MemoryError():
+            output.error("out of memory")
+            return Exit.SYSTEM
+        case _:
+            output.error(
+                f"internal error, please report it ({type(error).__name__}: {error}); XDPSIM_DEBUG=trace shows where"
+            )
+            return Exit.INTERNAL
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with our one-line errors and our exit code."""
+
+    out = Output()
+
+    def error(self, message: str) -> NoReturn:
+        self.out.error(f"{message} (see '{self.prog} --help')")
+        raise SystemExit(Exit.USAGE)
+
+
+def _parser(output: Output) -> argparse.ArgumentParser:
+    _Parser.out = output
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("-j", "--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
+    shared.add_argument("-p", "--pretty", action="store_true", default=argparse.SUPPRESS, help="indented JSON")
+    parser = _Parser(
+        prog="xdpsim",
+        description="Verify, compile and run XDP programs over captures.",
+        parents=[shared],
+        epilog="Exit codes: 0 done, 1 rejected or different, 2 usage, 3 bad input, 4 the system refused, 70 our bug.",
+    )
+    parser.add_argument("-V", "--version", action=_Version, help="version and exit")
+    nodes: dict[tuple[str, ...], argparse._SubParsersAction[_Parser]] = {
+        (): parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    }
+    for command in COMMANDS:
+        for depth in range(1, len(command.words)):
+            head = command.words[:depth]
+            if head not in nodes:
+                group = nodes[head[:-1]].add_parser(head[-1], help=f"{head[-1]} commands", parents=[shared])
+                nodes[head] = group.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+        leaf = nodes[command.words[:-1]].add_parser(
+            command.words[-1], help=command.summary, description=command.summary, parents=[shared]
+        )
+        command.configure(leaf)
+        leaf.set_defaults(command=command)
+    return parser
+
+
+class _Version(argparse.Action):
+    """Reads the version only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:  # noqa: A002
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_rest: object, **_more: object) -> None:
+        from importlib.metadata import version
+
+        print(f"xdpsim {version('xdpsim')}")
+        parser.exit()

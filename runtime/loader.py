@@ -1,0 +1,226 @@
+"""The pipeline on one screen: bytes → object → program types → verified programs → maps → executables.
+
+Not here: any stage of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, final
+
+from runtime import inventory
+from runtime.errors import InputError, ObjectError
+from runtime.maps import Map, create, possible_cpus
+from runtime.object import read_object
+from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry
+from runtime.verifier import Policy, VerifiedProgram, verify
+
+__all__ = ["Executable", "LoadedObject", "Program", "load"]
+
+
+class Executable(Protocol):
+    """A program that an engine made ready to run."""
+
+    def drive(self, batch: int, environment: int) -> int:
+        """Run the type's driver over the batch record at that address; returns what the driver returns."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds for it."""
+        ...
+
+
+def load(
+    source: str | Path | bytes,
+    *,
+    registry: Registry,
+    engine: str = "jit",
+    policy: Policy | None = None,
+    cpus: int | None = None,
+    name: str = "",
+) -> LoadedObject:
+    """Read an object and create its maps; its programs are verified and compiled when first asked for.
+
+    `source` is a path or the bytes of an ELF object; `cpus` how many slots per-CPU values have (the machine's
+    possible CPUs by default). Raises ObjectError and UnsupportedError; asking for a program raises
+    VerificationError.
+    """
+    data, label = (source, name or "object") if isinstance(source, bytes) else _read(Path(source))
+    spec = read_object(data, name=label)
+    return LoadedObject(spec, registry, engine=engine, policy=policy or Policy(), cpus=cpus or possible_cpus())
+
+
+def _read(path: Path) -> tuple[bytes, str]:
+    try:
+        return path.read_bytes(), path.stem
+    except OSError as error:
+        raise ObjectError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+@final
+class LoadedObject:
+    """An object in memory: `maps` by name, `programs` by name, both in the order of the file."""
+
+    def __init__(self, spec: ObjectSpec, registry: Registry, *, engine: str, policy: Policy, cpus: int) -> None:
+        self.spec = spec
+        self.registry = registry
+        self.engine = engine
+        self.policy = policy
+        self._maps = {
+            m.name: create(m, registry.map_kind(m.kind), cpus=cpus, types=spec.types)  # one arena each
+            for m in spec.maps
+        }
+        self._programs = {p.name: Program(self, p) for p in spec.programs}
+        self._fill_program_arrays()
+
+    @property
+    def maps(self) -> Mapping[str, Map]:
+        """The maps, by name."""
+        return self._maps
+
+    @cached_property
+    def programs(self) -> Mapping[str, Any]:
+        """The programs by name, each with the face that its type gives it."""
+        return _Faces(self._programs)
+
+    @property
+    def bare_programs(self) -> Mapping[str, Program]:
+        """The programs by name, without a face."""
+        return self._programs
+
+    def program(self, name: str | None = None) -> Program:
+        """The program of that name, or the only one; raises InputError that lists the choices."""
+        if name is not None:
+            found = self._programs.get(name)
+            if found is None:
+                raise InputError(f"{self.spec.name}: no program {name!r}; there is {_choices(self._programs)}")
+            return found
+        if len(self._programs) == 1:
+            return next(iter(self._programs.values()))
+        if not self._programs:
+            raise InputError(f"{self.spec.name}: the object holds no program")
+        raise InputError(f"{self.spec.name}: several programs, choose one with --prog: {_choices(self._programs)}")
+
+    def program_by_id(self, number: int) -> Program | None:
+        """The program with that process-wide id, if it is one of ours."""
+        return next((p for p in self._programs.values() if p.id == number), None)
+
+    def _fill_program_arrays(self) -> None:
+        for spec in self.spec.maps:
+            for index, name in spec.programs:
+                target = self._programs.get(name)
+                if target is None:
+                    raise ObjectError(f"{self.spec.name}: map {spec.name!r} refers to an unknown program {name!r}")
+                self._maps[spec.name].update(index.to_bytes(4, "little"), target.id.to_bytes(4, "little"))
+
+    def tail_call_targets(self) -> Iterator[Program]:
+        """Programs that some program array of the object holds now."""
+        for spec in self.spec.maps:
+            if self.registry.map_kind(spec.kind).value_is != "program":
+                continue
+            for _key, value in self._maps[spec.name].items():
+                target = self.program_by_id(int.from_bytes(value, "little"))
+                if target is not None:
+                    yield target
+
+    def close(self) -> None:
+        """Free programs, then maps."""
+        for program in self._programs.values():
+            program.close()
+        for each in self._maps.values():
+            each.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@final
+class Program:
+    """One program of a loaded object: verified when first needed, compiled once per engine."""
+
+    def __init__(self, owner: LoadedObject, spec: ProgramSpec) -> None:
+        self.owner = owner
+        self.spec = spec
+        self.id = inventory.next_program_id()
+        self._executables: dict[str, Executable] = {}
+
+    @property
+    def name(self) -> str:
+        """The name of the entry function."""
+        return self.spec.name
+
+    @cached_property
+    def type(self) -> ProgramType:
+        """The program type that the section name stands for."""
+        return program_type(self.owner.registry, self.spec)
+
+    @cached_property
+    def verified(self) -> VerifiedProgram:
+        """The proof; raises VerificationError."""
+        return verify(self.spec, self.type, self.owner.spec.maps, self.owner.registry, policy=self.owner.policy)
+
+    @property
+    def maps(self) -> tuple[Map, ...]:
+        """The maps of the object, in the order that the code's map indices mean."""
+        return tuple(self.owner.maps.values())
+
+    def executable(self, engine: str | None = None) -> Executable:
+        """The program, ready to run on that engine; what its tail calls may reach is made ready too."""
+        from runtime.engine import engine_named  # engines are heavy: only who runs a program pays for one
+
+        wanted = engine or self.owner.engine
+        ready = self._executables.get(wanted)
+        if ready is None:
+            ready = engine_named(wanted).load(self.verified, self.maps, program_id=self.id)
+            self._executables[wanted] = ready
+            for target in self.owner.tail_call_targets():
+                target.executable(wanted)
+        return ready
+
+    def close(self) -> None:
+        """Free the executables."""
+        for each in self._executables.values():
+            each.close()
+        self._executables.clear()
+
+
+@final
+class _Faces(Mapping[str, Any]):
+    def __init__(self, programs: Mapping[str, Program]) -> None:
+        self._programs = programs
+        self._made: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._made:
+            program = self._programs[name]
+            face = program.type.face
+            self._made[name] = program if face is None else face(program)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._programs)
+
+    def __len__(self) -> int:
+        return len(self._programs)
+
+
+def program_type(registry: Registry, spec: ProgramSpec, override: str | None = None) -> ProgramType:
+    """The type of a program by its section's name, or by `override`; raises InputError that lists the sections."""
+    if override is not None:
+        return registry.program_type(override)
+    row = registry.section(spec.section)
+    if row is None:
+        raise InputError(f"section {spec.section!r} of program {spec.name!r} names no known program type; use --type")
+    return registry.program_type(row.program_type)
+
+
+def _choices(programs: Mapping[str, Program]) -> str:
+    return ", ".join(programs)

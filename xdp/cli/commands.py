@@ -1,0 +1,134 @@
+"""The table of commands: words, one-sentence summary, arguments, and where the work is done.
+
+Not here: the work. A command's module is imported only when the command was chosen.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+__all__ = ["COMMANDS", "Command"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Command:
+    """`module`.`function`(arguments, output) → exit code."""
+
+    words: tuple[str, ...]
+    summary: str
+    configure: Callable[[ArgumentParser], None]
+    module: str
+    function: str = "run"
+
+
+def _count(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+    if number < 1:
+        raise ArgumentTypeError(f"{text} is below 1")
+    return number
+
+
+def _natural(text: str) -> int:
+    try:
+        number = int(text, 0)
+    except ValueError:
+        raise ArgumentTypeError(f"{text!r} is not a number") from None
+    if not 0 <= number < 1 << 32:
+        raise ArgumentTypeError(f"{text} is not between 0 and 4294967295")
+    return number
+
+
+def _assignment(text: str) -> tuple[str, str]:
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, path
+
+
+def _replay(parser: ArgumentParser) -> None:
+    add = parser.add_argument
+    add("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
+    add("captures", metavar="CAPTURE", nargs="+", help="pcap or pcapng, plain, gzip or zstd")
+    add("--prog", metavar="NAME", help="the program, where the object holds several")
+    add("--engine", choices=("jit", "interpreter", "kernel"), default="jit", help="what runs it (default: jit)")
+    add(
+        "--compare",
+        choices=("jit", "interpreter", "kernel"),
+        metavar="ENGINE",
+        help="run ENGINE beside it, report the first difference",
+    )
+    add("--verdicts", metavar="FILE", help="one JSON line a frame")
+    add("--hash", action="store_true", help="with --verdicts: SHA-256 of each frame as the program left it")
+    add("--out", metavar="DIR", help="frames by verdict, as pcapng")
+    add("--plot", metavar="FILE", help="passed and dropped over the capture's time, as SVG")
+    add(
+        "--map",
+        metavar="NAME=FILE",
+        type=_assignment,
+        action="append",
+        default=[],
+        help="fill a map from JSON before the run",
+    )
+    add("--dump-maps", metavar="FILE", help="all maps after the run, as JSON ('-' for stdout)")
+    add("--loop", metavar="N", type=_count, default=1, help="replay N times")
+    add("--limit", metavar="N", type=_count, help="stop after N frames")
+    add(
+        "--clock",
+        choices=("packet", "wall"),
+        default="packet",
+        help="where bpf_ktime_get_ns takes the time (default: the capture)",
+    )
+    add("--seed", metavar="N", type=_natural, default=0, help="start of bpf_get_prandom_u32's sequence")
+    add("--ifindex", metavar="N", type=_natural, default=1, help="ctx->ingress_ifindex (default: 1)")
+    add("--queue", metavar="N", type=_natural, default=0, help="ctx->rx_queue_index (default: 0)")
+    add("--wrap", action="store_true", help="give frames of other link types an Ethernet header")
+
+
+def _verify(parser: ArgumentParser) -> None:
+    parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
+    parser.add_argument("--prog", metavar="NAME", help="only this program")
+    parser.add_argument("--type", metavar="TYPE", help="program type, where the section name does not say")
+    parser.add_argument("-v", "--verbose", action="store_true", help="the path that leads to the failure")
+
+
+def _dump(parser: ArgumentParser) -> None:
+    parser.add_argument("form", choices=("xlated", "ir", "asm"), help="bytecode, LLVM IR or native assembly")
+    parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
+    parser.add_argument("--prog", metavar="NAME", help="only this program")
+    parser.add_argument(
+        "with_",
+        metavar="linum|opcodes",
+        nargs="*",
+        choices=("linum", "opcodes"),
+        default=[],
+        help="line numbers, encoded bytes",
+    )
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        words=("replay",),
+        summary="Run a program over captures: verdicts, timings, maps.",
+        configure=_replay,
+        module="xdp.cli.replay",
+    ),
+    Command(
+        words=("verify",),
+        summary="Say of each program of an object whether it is safe, and if not, why.",
+        configure=_verify,
+        module="xdp.cli.verify",
+    ),
+    Command(
+        words=("prog", "dump"),
+        summary="Show a program as bytecode with source lines, LLVM IR or native assembly.",
+        configure=_dump,
+        module="xdp.cli.prog",
+    ),
+)
