@@ -12,6 +12,7 @@ Not here: how a failure is printed; that is the command line's business.
     ├── VerificationError        a program that could not be proven safe
     ├── MapError                 a map operation, with its errno
     ├── DeviceError              the system, an interface or the kernel refused
+    ├── MemoryFault              code under the Python interpreter left the memory that it was given
     └── InternalError            our bug
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "InputError",
     "InternalError",
     "MapError",
+    "MemoryFault",
     "ObjectError",
     "RelocationError",
     "UnsupportedError",
@@ -105,6 +107,17 @@ class MapError(XdpsimError):
 @final
 class DeviceError(XdpsimError):
     """The system, an interface or the kernel refused."""
+
+
+@final
+class MemoryFault(XdpsimError):  # noqa: N818 - the field's word for it
+    """Code under the Python interpreter left the memory that it was given: `size` bytes at `address`."""
+
+    def __init__(self, *, address: int, size: int, write: bool) -> None:
+        super().__init__(f"{'write' if write else 'read'} of {size} bytes at {address & (1 << 64) - 1:#x}: not ours")
+        self.address = address
+        self.size = size
+        self.write = write
 
 
 @final
