@@ -6,6 +6,7 @@ Not here: the layout (runtime.spec.environment) and what natives make of it.
 from __future__ import annotations
 
 import ctypes
+import os
 from typing import Final, final
 
 from runtime.native import memory
@@ -38,6 +39,7 @@ class Environment:
         self[Env.PRINTK_SIZE] = _PRINTK_SIZE
         self[Env.CPU] = cpu
         self[Env.CLOCK_MODE] = clock
+        self[Env.OWNER] = os.getpid() << 32 | (self.address >> 4 & 0xFFFF_FFFF or 1)
         self.seed(seed)
 
     def seed(self, seed: int) -> None:

@@ -19,6 +19,7 @@ class Env(IntEnum):
     PROGRAMS: address of a table of native entry points indexed by program id (0: none); PROGRAM_COUNT its length.
     PRINTK, PRINTK_SIZE: address and size of the ring for trace_printk (0: none). PRINTK_HEAD: bytes ever written.
     SOCKET_COOKIE, PID_TGID, UID_GID: facts of the calling task, for hooks that have one.
+    OWNER: what this worker writes into a lock that it holds, process id << 32 | a number that is not 0.
     EXTENSION: the first of 32 words that belong to the program type's extension.
     """
 
@@ -36,6 +37,7 @@ class Env(IntEnum):
     UID_GID = 88
     SOCKET_COOKIE = 96
     CLOCK_READS = 104
+    OWNER = 112
     EXTENSION = 128
 
 

@@ -52,9 +52,16 @@ class MapKind:
     environment (0 when there is none). Results are what the kernel's map operations return: an address or 0
     from lookups, 0 or a negative errno from the rest.
 
-    `size` is size(key_size, value_size, max_entries, flags, cpus) → bytes of arena after the header;
+    `size` is size(key_size, value_size, max_entries, flags, cpus) → bytes of arena after the header, or a negative
+    errno where Linux refuses to create such a map;
     `init` is init(map, key_size, value_size, max_entries, flags) → 0, on zeroed memory;
     `next_key` is next_key(map, key_size, value_size, max_entries, flags, key or 0, out) → 0 or -ENOENT.
+    `fill` is fill(map, key_size, value_size, max_entries, flags, env, keys, values, count, update_flags) → count: the
+    updates of user space, many in one call, keys and values packed (a per-CPU value is its slots, one after the
+    other); when element i fails, nothing after it is stored and the result is -(i << 16 | errno).
+    `snapshot` is snapshot(map, key_size, value_size, max_entries, flags, env, keys, values, capacity) → how many
+    elements it copied, at most `capacity`, packed as `fill` takes them. Both are optional: without them the Python
+    face goes through the operations one by one.
 
     `per_cpu`: a value holds one slot of round_up(value_size, 8) bytes for each CPU.
     `bounded_array`: keys are indices below max_entries (lookups of a constant key below it cannot fail).
@@ -68,6 +75,8 @@ class MapKind:
     init: NativeFunction
     next_key: NativeFunction
     ops: Mapping[MapOp, NativeFunction]
+    fill: NativeFunction | None = None
+    snapshot: NativeFunction | None = None
     per_cpu: bool = False
     bounded_array: bool = False
     value_is: str = "data"
