@@ -2,7 +2,7 @@
 
 Not here: maps, helpers, drivers. They are written with `@native` over the intrinsics of this package, wherever
 they belong. A native takes and gives signed 64-bit words; it may use `while`, `for … in range`, `if`, integer
-arithmetic (modulo 2**64), module-level integer constants and other natives. Unsigned order, logical shifts and
+arithmetic (modulo 2**64), `min`, `max`, module-level integer constants and other natives. Unsigned order, logical shifts and
 memory are intrinsics. `//`, `%` and `>>` are signed; shift counts are 0 to 63.
 """
 
@@ -62,9 +62,11 @@ from runtime.native.intrinsics import (
     xchg64,
     zext32,
 )
+from runtime.native.library import Library, library
 from runtime.native.memory import MemoryFault
 
 __all__ = [
+    "Library",
     "MemoryFault",
     "NativeFunction",
     "atomic_add32",
@@ -86,6 +88,7 @@ __all__ = [
     "clz64",
     "ctz64",
     "fence",
+    "library",
     "likely",
     "load8",
     "load16",
