@@ -3,6 +3,7 @@
 Not here: what instructions mean; engines and the verifier say that.
 """
 
+from runtime.isa.codec import Slot, decode, encode
 from runtime.isa.instruction import (
     Alu,
     Atomic,
@@ -74,9 +75,12 @@ __all__ = [
     "PseudoLoad",
     "Reg",
     "Size",
+    "Slot",
     "Source",
     "Store",
     "SwapKind",
     "WideTail",
     "Width",
+    "decode",
+    "encode",
 ]
