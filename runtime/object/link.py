@@ -6,6 +6,7 @@ before the rest of its caller, which is libbpf's order: for the same object the 
 
 from __future__ import annotations
 
+import posixpath
 import struct
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -70,6 +71,7 @@ class _Linker:
         self._btf = btf
         self._info = info
         self._texts: dict[int, str] = {}
+        self._files: dict[int, str] = {}
 
     def link(self, entry: Function) -> LinkedProgram:
         image = _Image(self._relocator)
@@ -124,21 +126,20 @@ class _Linker:
             return
         records = self._info.lines.get(function.section.name, ())
         for record in between(records, function.start, function.end):
+            text = self._texts.get(record.text)
+            if text is None:
+                text = self._texts[record.text] = self._btf.string(record.text).strip()
+            file = self._files.get(record.file)
+            if file is None:
+                file = self._files[record.file] = _tidy(self._btf.string(record.file))
             yield LineInfo(
-                pc=base + record.slot - function.start,
-                file=self._btf.string(record.file),
-                line=record.line,
-                column=record.column,
-                text=self._text(record.text),
+                pc=base + record.slot - function.start, file=file, line=record.line, column=record.column, text=text
             )
 
-    def _text(self, offset: int) -> str:
-        if self._btf is None:
-            return ""
-        found = self._texts.get(offset)
-        if found is None:
-            found = self._texts[offset] = self._btf.string(offset).strip()
-        return found
+
+def _tidy(path: str) -> str:
+    """A path without the "./" that mapped prefixes leave in it."""
+    return posixpath.normpath(path) if path else ""
 
 
 @final
