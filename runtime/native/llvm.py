@@ -90,6 +90,13 @@ def _jit() -> Any:
     return _binding().create_lljit_compiler(_machine())
 
 
+@cache
+def header() -> str:
+    """The first lines of any module for this processor."""
+    machine = _machine()
+    return f'target datalayout = "{machine.target_data}"\ntarget triple = "{machine.triple}"\n'
+
+
 def parse(source: str | bytes) -> Module:
     """A module from IR text or bitcode; raises InternalError with LLVM's words."""
     binding = _binding()

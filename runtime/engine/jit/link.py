@@ -1,0 +1,82 @@
+"""Programs' IR and the natives under it to an object file, by way of the cache on disk.
+
+Not here: what the IR says. A unit whose object is in the cache needs no compiler at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+from runtime.engine.jit.lower import DRIVE, ENTRY, lower
+from runtime.engine.jit.unit import MapShape, Unit
+from runtime.errors import InternalError
+from runtime.native import cache as disk
+from runtime.native import llvm
+from runtime.native.references import closure, own_digest
+
+if TYPE_CHECKING:
+    from runtime.verifier.verified import VerifiedProgram
+
+__all__ = ["Image", "image", "listing"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """An object file with one external function, `symbol`, that wants the addresses of `maps` (by index)."""
+
+    symbol: str
+    data: bytes
+    maps: frozenset[int]
+    tail_calls: bool
+
+
+def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -> Image:
+    """The program inside its type's driver, or alone; from the cache, or compiled now.
+
+    Raises UnsupportedError for what this engine cannot run.
+    """
+    unit, text = _text(program, maps, driven=driven)
+    digests = [own_digest(each) for each in closure(unit.natives)]
+    name = f"{disk.key('program', llvm.host(), text, *digests)}.o"
+    data = disk.load(name)
+    if data is None:
+        module = _module(program.spec.name, unit, text, driven=driven)
+        data = llvm.emit(module)
+        disk.store(name, data)
+    symbol = DRIVE if driven else ENTRY
+    return Image(symbol=symbol, data=data, maps=frozenset(unit.used_maps), tail_calls=unit.tail_calls)
+
+
+def listing(program: VerifiedProgram, maps: Sequence[MapShape]) -> tuple[str, str]:
+    """The program alone as optimised IR and as assembly."""
+    unit, text = _text(program, maps, driven=False)
+    module = _module(program.spec.name, unit, text, driven=False)
+    return str(module), llvm.assembly(module)
+
+
+def _text(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -> tuple[Unit, str]:
+    driver = program.program_type.driver if driven else None
+    if driven and driver is None:
+        raise InternalError(f"program type {program.program_type.name} has no driver")
+    unit = Unit(maps)
+    return unit, lower(program, unit, driver=driver)
+
+
+def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
+    from runtime.native.compiler import bitcode
+
+    symbol = DRIVE if driven else ENTRY
+    llvm.debug("ir", f"{name}, before optimisation", text)
+    module = llvm.parse(llvm.header() + text)
+    llvm.link(module, [bitcode(each) for each in closure(unit.natives)])
+    llvm.internalise(module, {symbol})
+    llvm.optimise(module)
+    missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps}
+    if missing:
+        raise InternalError(f"program {name} would need {', '.join(sorted(missing))}")
+    llvm.debug("ir", name, str(module))
+    llvm.debug("asm", name, llvm.assembly(module))
+    return module
