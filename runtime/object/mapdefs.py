@@ -14,7 +14,7 @@ from typing import Final, final
 
 from runtime.errors import ObjectError, UnsupportedError
 from runtime.object.btf import Btf, BtfMember, BtfVariable, Kind
-from runtime.object.elf import ElfRelocation, ElfSection
+from runtime.object.elf import Binding, ElfRelocation, ElfSection
 from runtime.object.legacymaps import legacy_maps
 from runtime.object.sections import SLOT, DataKind, DataSection, Layout
 from runtime.spec import MapFlag, MapSpec
@@ -265,7 +265,7 @@ def _data_map(layout: Layout, data: DataSection, btf: Btf | None, object_name: s
         raise ObjectError(f"section {section.name!r}: {section.size} bytes of global data")
     number = btf.section(section.name) if btf else 0
     flags = MapFlag.RDONLY_PROG if data.kind is DataKind.RODATA else MapFlag(0)
-    if btf and number and any(not v.static for v in btf.variables(number)):
+    if btf and number and _has_exposed(layout, section, btf, number):
         flags |= MapFlag.MMAPABLE
     name = _data_name(object_name, section.name)
     return MapSpec(
@@ -279,6 +279,13 @@ def _data_map(layout: Layout, data: DataSection, btf: Btf | None, object_name: s
         btf_value=number,
         initial=() if data.kind is DataKind.BSS else ((bytes(4), layout.elf.content(section)),),
     )
+
+
+def _has_exposed(layout: Layout, section: ElfSection, btf: Btf, number: int) -> bool:
+    """Whether a variable of the section is visible outside: only then libbpf lets user space map the memory."""
+    symbols = layout.symbols.get(section.index, ())
+    exposed = {s.name for s in symbols if s.binding is not Binding.LOCAL and not s.hidden}
+    return any(v.name in exposed for v in btf.variables(number))
 
 
 def _data_name(object_name: str, section: str) -> str:
