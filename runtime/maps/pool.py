@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runtime.maps.arena import POOL_COUNT, POOL_FRESH
 from runtime.maps.locks import lock, lock_stripe, unlock
 from runtime.native import load8, load32, load64, native, store32, store64, urem
 
@@ -20,10 +21,10 @@ __all__ = ["DELAY", "pool_count", "pool_give", "pool_rebuild", "pool_reset", "po
 DELAY: Final = 256
 
 _LOCK: Final = 0
-_FRESH: Final = 64  # how many numbers were ever handed out
+_FRESH: Final = POOL_FRESH
 _HEAD: Final = 72  # the queue: numbers are taken at HEAD and given back at TAIL, both only grow
 _TAIL: Final = 80
-_COUNT: Final = 88  # how many are in use
+_COUNT: Final = POOL_COUNT
 
 
 @native
