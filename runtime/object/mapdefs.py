@@ -176,7 +176,10 @@ def _width(btf: Btf, name: str, which: str, numbers: Mapping[str, int], types: M
     stated = numbers.get(which + "_size")
     if which not in types:
         return stated or 0
-    width = btf.size(types[which])
+    try:
+        width = btf.size(types[which])
+    except ObjectError as error:
+        raise ObjectError(f"map {name!r}: the type of its {which}: {error}") from error
     if stated is not None and stated != width:
         raise ObjectError(f"map {name!r}: {which}_size {stated} contradicts a {which} type of {width} bytes")
     if width > _MAX_SIZE:

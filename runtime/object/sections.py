@@ -5,7 +5,7 @@ Not here: the contents of any of them. The names are those of libbpf.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import pairwise
@@ -157,18 +157,32 @@ def _data_kind(section: ElfSection) -> DataKind | None:
 
 
 def _functions(section: ElfSection, symbols: list[ElfSymbol]) -> tuple[Function, ...]:
-    """The functions of a section: its FUNC symbols, else its global labels (assembly), else the section as one."""
+    """The functions of a section: its FUNC symbols, else its global labels (assembly), else the section as one.
+
+    What lies between them are static functions that lost their symbols to a strip.
+    """
     if section.size % SLOT:
         raise ObjectError(f"section {section.name!r}: {section.size} bytes are no whole number of instructions")
     chosen = [s for s in symbols if s.type is SymbolType.FUNC] or [
         s for s in symbols if s.type is SymbolType.NOTYPE and s.binding is not Binding.LOCAL and s.name
     ]
     chosen = sorted(chosen, key=lambda s: s.value)
+    slots = section.size // SLOT
     if not chosen:
-        return (Function(name=section.name, section=section, start=0, end=section.size // SLOT, static=False),)
+        return (Function(name=section.name, section=section, start=0, end=slots, static=False),)
     starts = sorted({s.value for s in chosen} | {section.size})
     following = dict(pairwise(starts))
-    return tuple(_function(section, s, following.get(s.value, section.size)) for s in chosen)
+    named = [_function(section, s, following.get(s.value, section.size)) for s in chosen]
+    return tuple(sorted((*named, *_gaps(section, named)), key=lambda f: f.start))
+
+
+def _gaps(section: ElfSection, named: list[Function]) -> Iterator[Function]:
+    """The slots of a section that belong to none of its functions, which are in order of start."""
+    at = 0
+    for start, end in (*((f.start, f.end) for f in named), (section.size // SLOT, 0)):
+        if start > at:
+            yield Function(name=f"{section.name}+{at}", section=section, start=at, end=start, static=True)
+        at = max(at, end)
 
 
 def _function(section: ElfSection, symbol: ElfSymbol, following: int) -> Function:
