@@ -9,7 +9,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import tempfile
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,6 +79,8 @@ def load(name: str) -> bytes | None:
 
 def store(name: str, body: bytes) -> None:
     """Keep an entry; readers see it whole or not at all. A directory that cannot be written is left alone."""
+    import tempfile
+
     folder = directory()
     temporary = None
     try:

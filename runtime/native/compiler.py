@@ -62,7 +62,7 @@ def _compile(function: NativeFunction) -> bytes:
     intrinsics = sorted(used & SHAPES.keys())
     for name in intrinsics:
         text = re.sub(rf'^declare [^\n]*@"?{PREFIX}{name}"?\([^\n]*\n', "", text, flags=re.MULTILINE)
-    llvm.debug("native", function.symbol, text)
+    llvm.debug("native", function.symbol, lambda: text)
     text += DECLARATIONS + "".join(definition(name) for name in intrinsics) + _entry(function, inner)
     module = llvm.parse(text)
     llvm.internalise(module, {function.symbol})

@@ -11,7 +11,6 @@ from types import FunctionType
 from typing import Final, final
 
 from runtime.errors import InternalError
-from runtime.native import rewrite
 from runtime.native.intrinsics import stack_frame
 
 __all__ = ["NativeFunction", "native"]
@@ -44,6 +43,8 @@ class NativeFunction:
 
     @cached_property
     def _run(self) -> Callable[..., int]:
+        from runtime.native import rewrite  # reading source takes modules that a compiled start does without
+
         run = rewrite.wrapping(self.python)
         if "stack_alloc" not in self.python.__code__.co_names:
             return run

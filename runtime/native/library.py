@@ -92,7 +92,6 @@ def _compile(exported: Iterable[NativeFunction], everything: Iterable[NativeFunc
     if missing:
         raise InternalError(f"a library of natives cannot have {', '.join(sorted(missing))}")
     title = " ".join(sorted(public))
-    llvm.debug("ir", title, str(module))
-    data = llvm.emit(module)
-    llvm.debug("asm", title, llvm.assembly(module))
-    return data
+    llvm.debug("ir", title, lambda: str(module))
+    llvm.debug("asm", title, lambda: llvm.assembly(module))
+    return llvm.emit(module)

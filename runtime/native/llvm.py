@@ -9,9 +9,8 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
-from itertools import count
 from threading import RLock
 from typing import Any, Final, final
 
@@ -46,13 +45,13 @@ EXTERNALS: Final = (
 
 Module = Any
 _lock: Final = RLock()
-_names: Final = count()
+_SESSION_UNITS: Final = 256
 
 
-def debug(stage: str, title: str, text: str) -> None:
+def debug(stage: str, title: str, text: Callable[[], str]) -> None:
     """Print a stage on stderr when $XDPSIM_DEBUG names it."""
     if stage in os.environ.get("XDPSIM_DEBUG", "").split(","):
-        print(f"; {stage}: {title}\n{text}", file=sys.stderr)  # noqa: T201 - the knob's whole purpose
+        print(f"; {stage}: {title}\n{text()}", file=sys.stderr)  # noqa: T201 - the knob's whole purpose
 
 
 @cache
@@ -85,9 +84,33 @@ def _machine() -> Any:
     )
 
 
-@cache
-def _jit() -> Any:
-    return _binding().create_lljit_compiler(_machine())
+@final
+class _Session:
+    """One LLJIT, for a number of units; it goes with the last of them.
+
+    An LLJIT keeps some memory for everything that it ever loaded.
+    """
+
+    current: _Session | None = None
+
+    def __init__(self) -> None:
+        self.jit = _binding().create_lljit_compiler(_machine())
+        self.made = 0
+        self.live = 0
+
+    @classmethod
+    def take(cls) -> _Session:
+        session = cls.current
+        if session is None or session.made == _SESSION_UNITS:
+            session = cls.current = _Session()
+        session.made += 1
+        session.live += 1
+        return session
+
+    def give(self) -> None:
+        self.live -= 1
+        if self.live == 0 and self is not _Session.current:
+            self.jit.close()
 
 
 @cache
@@ -98,11 +121,13 @@ def header() -> str:
 
 
 def parse(source: str | bytes) -> Module:
-    """A module from IR text or bitcode; raises InternalError with LLVM's words."""
+    """A module in a context of its own, from IR text or bitcode; raises InternalError with LLVM's words."""
     binding = _binding()
     try:
         with _lock:
-            return binding.parse_assembly(source) if isinstance(source, str) else binding.parse_bitcode(source)
+            context = binding.create_context()
+            read = binding.parse_assembly if isinstance(source, str) else binding.parse_bitcode
+            return read(source, context)
     except RuntimeError as error:
         raise InternalError(f"LLVM does not accept its input: {error}") from error
 
@@ -112,7 +137,7 @@ def link(module: Module, parts: Iterable[bytes]) -> None:
     try:
         with _lock:
             for part in parts:
-                module.link_in(_binding().parse_bitcode(part))
+                module.link_in(_binding().parse_bitcode(part, module._context))  # noqa: SLF001 - modules link in one context
     except RuntimeError as error:
         raise InternalError(f"LLVM cannot link: {error}") from error
 
@@ -143,15 +168,15 @@ def optimise(module: Module, *, level: int = 2, vectorise: bool = True, inline_t
 
 
 def emit(module: Module) -> bytes:
-    """The module as a relocatable object file."""
+    """The module as a relocatable object file; the module is spent, since code generation rewrites it."""
     with _lock:
         return bytes(_machine().emit_object(module))
 
 
 def assembly(module: Module) -> str:
-    """The module as assembly text."""
+    """The module as assembly text; the module stays as it is, which `emit` does not promise."""
     with _lock:
-        return str(_machine().emit_assembly(module))
+        return str(_machine().emit_assembly(module.clone()))
 
 
 def unresolved(module: Module) -> frozenset[str]:
@@ -172,9 +197,10 @@ def _external_addresses() -> Mapping[str, int]:
 class Loaded:
     """An object file in memory, bound to addresses. Its code may run until `close`."""
 
-    __slots__ = ("_exports", "_tracker")
+    __slots__ = ("_exports", "_session", "_tracker")
 
-    def __init__(self, tracker: Any, exports: frozenset[str]) -> None:
+    def __init__(self, session: _Session, tracker: Any, exports: frozenset[str]) -> None:
+        self._session = session
         self._tracker = tracker
         self._exports = exports
 
@@ -186,10 +212,11 @@ class Loaded:
 
     def close(self) -> None:
         """Free the code."""
-        if self._tracker is not None:
-            with _lock:
+        with _lock:
+            if self._tracker is not None:
                 self._tracker.close()
-            self._tracker = None
+                self._session.give()
+                self._tracker = None
 
 
 def load(data: bytes, *, imports: Mapping[str, int], exports: Iterable[str]) -> Loaded:
@@ -201,7 +228,9 @@ def load(data: bytes, *, imports: Mapping[str, int], exports: Iterable[str]) -> 
             builder.import_symbol(name, address)
         for name in wanted:
             builder.export_symbol(name)
+        session = _Session.take()
         try:
-            return Loaded(builder.link(_jit(), f"unit{next(_names)}"), wanted)
+            return Loaded(session, builder.link(session.jit, f"unit{session.made}"), wanted)
         except RuntimeError as error:
+            session.give()
             raise InternalError(f"LLVM cannot load compiled code: {error}") from error

@@ -69,7 +69,7 @@ def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
     from runtime.native.compiler import bitcode
 
     symbol = DRIVE if driven else ENTRY
-    llvm.debug("ir", f"{name}, before optimisation", text)
+    llvm.debug("ir", f"{name}, before optimisation", lambda: text)
     module = llvm.parse(llvm.header() + text)
     llvm.link(module, [bitcode(each) for each in closure(unit.natives)])
     llvm.internalise(module, {symbol})
@@ -77,6 +77,6 @@ def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
     missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps}
     if missing:
         raise InternalError(f"program {name} would need {', '.join(sorted(missing))}")
-    llvm.debug("ir", name, str(module))
-    llvm.debug("asm", name, llvm.assembly(module))
+    llvm.debug("ir", name, lambda: str(module))
+    llvm.debug("asm", name, lambda: llvm.assembly(module))
     return module

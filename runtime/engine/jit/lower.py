@@ -53,19 +53,19 @@ declare i64 @llvm.bswap.i64(i64)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
 _ENTRY_FACE: Final = """\
-define i64 @entry(ptr %context, ptr %environment) nounwind {
+define i64 @entry(ptr %context, ptr %environment) nounwind null_pointer_is_valid {
 %r = call i64 @program(ptr %context, ptr %environment) alwaysinline
 ret i64 %r
 }
 """
 _DRIVER_FACE: Final = """\
-define i64 @xs_call_program(i64 %c, i64 %e) alwaysinline nounwind {{
+define i64 @xs_call_program(i64 %c, i64 %e) alwaysinline nounwind null_pointer_is_valid {{
 %context = inttoptr i64 %c to ptr
 %environment = inttoptr i64 %e to ptr
 %r = call i64 @program(ptr %context, ptr %environment) alwaysinline
 ret i64 %r
 }}
-define i64 @drive(i64 %batch, i64 %env) nounwind {{
+define i64 @drive(i64 %batch, i64 %env) nounwind null_pointer_is_valid {{
 %r = call i64 @{symbol}(i64 %batch, i64 %env) alwaysinline
 ret i64 %r
 }}
@@ -96,12 +96,12 @@ def _function(program: VerifiedProgram, unit: Unit, start: int) -> str:
     for block in blocks(code, start, end, program.facts, context=start == 0):
         _block(e, program, unit, block)
     if start == 0:
-        head = f"define internal i64 @program({_RECORDS}) nounwind {{"
+        head = f"define internal i64 @program({_RECORDS}) nounwind null_pointer_is_valid {{"
         given = ["store i64 %c1, ptr %r1"]
         e.slots.append("%c1 = ptrtoint ptr %context to i64")
     else:
         words = ", ".join(f"i64 %a{at}" for at in range(1, FUNCTION_WORDS + 1))
-        head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) nounwind {{"
+        head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) nounwind null_pointer_is_valid {{"
         given = [f"store i64 %a{at}, ptr %r{at}" for at in range(1, FUNCTION_WORDS + 1)]
     frame = [f"%stack = alloca [{size} x i8], align 16", *(f"%r{at} = alloca i64" for at in range(11))]
     if program.facts.reads_uninitialised_stack and size:

@@ -56,7 +56,7 @@ class Unit:
     @property
     def text(self) -> str:
         """The declarations and joints, as IR."""
-        globals_ = [f"@map{index} = external global [0 x i8], align 4096\n" for index in sorted(self.used_maps)]
+        globals_ = [f"@map{index} = external global [0 x i8], align 8\n" for index in sorted(self.used_maps)]
         declared = [f"declare i64 @{each.symbol}({', '.join(['i64'] * each.arity)})\n" for each in self.natives]
         return "".join([*globals_, *declared, *(self._joints[name] for name in sorted(self._joints))])
 
@@ -94,7 +94,7 @@ class Unit:
                 ]
             )
             self._joints[name] = (
-                f"define internal i64 @{name}({', '.join(['i64 %env', *parameters(count)])}) inlinehint nounwind {{\n"
+                f"define internal i64 @{name}({', '.join(['i64 %env', *parameters(count)])}) inlinehint nounwind null_pointer_is_valid {{\n"
                 f"%r = call i64 @{native.symbol}({given}) alwaysinline\nret i64 %r\n}}\n"
             )
         return name, count
@@ -106,7 +106,7 @@ class Unit:
             lookup, _ = self.map_op(index, MapOp.LOOKUP)
             self._joints[name] = (
                 f"@{name}.key = private constant i64 0\n"
-                f"define internal i64 @{name}() alwaysinline nounwind {{\n"
+                f"define internal i64 @{name}() alwaysinline nounwind null_pointer_is_valid {{\n"
                 f"%r = call i64 @{lookup}(i64 0, i64 ptrtoint (ptr @{name}.key to i64))\nret i64 %r\n}}\n"
             )
         return name
