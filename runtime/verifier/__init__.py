@@ -1,0 +1,20 @@
+"""Proves programs safe by abstract interpretation; the only maker of `VerifiedProgram`.
+
+Not here: anything about a particular program type, helper or map; those are rows.
+
+The passes, in order:
+
+    flow          the control-flow graph; code that is no program is refused
+    obligations   what each instruction takes for granted, as data
+    explore       all paths, depth first, with pruning where they meet
+      checker       judges obligations: reads the state, returns a Failure or None
+      transfer*     changes the state, and trusts
+    report        a failure as people read it
+"""
+
+from runtime.verifier.failure import FailureCode
+from runtime.verifier.policy import Policy
+from runtime.verifier.verified import Facts, LoopBound, VerifiedProgram
+from runtime.verifier.verify import verify
+
+__all__ = ["Facts", "FailureCode", "LoopBound", "Policy", "VerifiedProgram", "verify"]

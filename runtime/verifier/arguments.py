@@ -1,0 +1,170 @@
+"""Whether a helper may be called here with these arguments.
+
+Not here: what the call changes (transfer_call.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.spec import Arg, ArgType, Helper, MapOp
+from runtime.verifier.failure import Failure, FailureCode
+from runtime.verifier.memory import check_memory, stack_bytes, stack_range
+from runtime.verifier.platform import Platform
+from runtime.verifier.state import State
+from runtime.verifier.values import Kind, Value
+
+__all__ = ["check_call", "map_argument", "memory_size"]
+
+_MAX_SIZE: Final = 1 << 29
+_SIZES: Final = frozenset({ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO})
+_GPL: Final = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
+_REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
+_RUNNABLE: Final = frozenset({
+    ArgType.ANYTHING, ArgType.CONTEXT, ArgType.CONST_MAP, ArgType.MAP_KEY, ArgType.MAP_VALUE, ArgType.MEMORY,
+    ArgType.UNINIT_MEMORY, ArgType.FIXED_MEMORY, ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO, ArgType.CALLBACK,
+    ArgType.STACK, ArgType.CONST_STRING, ArgType.INT, ArgType.LONG,
+})  # fmt: skip
+
+
+def _bad(message: str) -> Failure:
+    return Failure(FailureCode.HELPER_ARG, message)
+
+
+def check_call(platform: Platform, state: State, number: int) -> Failure | None:
+    """Whether the call of helper `number` is allowed in this state."""
+    helper = platform.helper(number)
+    if helper is None:
+        known = platform.registry.helper(number)
+        name = f"bpf_{known.name}" if known else f"helper {number}"
+        return Failure(FailureCode.HELPER, f"{name} may not be called from {platform.program_type.name} programs")
+    if not (helper.native or helper.map_op or helper.builtin):
+        return Failure(FailureCode.HELPER, f"bpf_{helper.name} is known, and nothing here carries it out")
+    if helper.prototype.gpl_only and platform.spec.license not in _GPL:
+        return Failure(
+            FailureCode.HELPER, f"bpf_{helper.name} is for GPL programs; the license is {platform.spec.license!r}"
+        )
+    for position, arg in enumerate(helper.prototype.args, 1):
+        failure = _argument(platform, state, helper, position, arg)
+        if failure is not None:
+            return Failure(failure.code, f"argument {position} of bpf_{helper.name}: {failure.message}")
+    return None
+
+
+def map_argument(helper: Helper, state: State) -> int | None:
+    """The map that the call works on, or None."""
+    for position, arg in enumerate(helper.prototype.args, 1):
+        if arg.type is ArgType.CONST_MAP:
+            return state.registers[position].target
+    return None
+
+
+def memory_size(platform: Platform, state: State, helper: Helper, position: int) -> int:
+    """The largest size in bytes of the memory argument at `position`."""
+    arg = helper.prototype.args[position - 1]
+    if arg.type in (ArgType.MAP_KEY, ArgType.MAP_VALUE):
+        index = map_argument(helper, state)
+        spec = platform.maps[index or 0]
+        return spec.key_size if arg.type is ArgType.MAP_KEY else spec.value_size
+    if arg.type is ArgType.FIXED_MEMORY:
+        return arg.size
+    if arg.type in (ArgType.INT, ArgType.LONG):
+        return 4 if arg.type is ArgType.INT else 8
+    return state.registers[position + 1].number.umax
+
+
+def _argument(platform: Platform, state: State, helper: Helper, position: int, arg: Arg) -> Failure | None:
+    value = state.registers[position]
+    if value.kind is Kind.UNINIT:
+        return Failure(FailureCode.UNINIT_REG, f"r{position} was not written on this path")
+    if arg.type not in _RUNNABLE:
+        return _bad(f"arguments of type {arg.type.value} are not supported")
+    match arg.type:
+        case ArgType.ANYTHING:
+            if value.kind is not Kind.NUMBER and platform.policy.leaks == "reject":
+                return Failure(FailureCode.LEAK, f"r{position} is {value.kind.words} where a number is expected")
+            return None
+        case ArgType.CONTEXT:
+            if value.kind is not Kind.CONTEXT or value.offset:
+                return _bad(f"r{position} is {value.kind.words}; the unmoved context is wanted")
+            return None
+        case ArgType.CONST_MAP:
+            return _map(platform, value, helper, position)
+        case ArgType.CONST_SIZE | ArgType.CONST_SIZE_OR_ZERO:
+            return _size(value, position, arg)
+        case ArgType.CALLBACK:
+            return None if value.kind is Kind.FUNCTION else _bad(f"r{position} is {value.kind.words}, not a function")
+        case ArgType.STACK:
+            return None if value.kind in (Kind.STACK, Kind.NUMBER) else _bad(f"r{position} is {value.kind.words}")
+        case _:
+            return _memory(platform, state, helper, position, arg)
+
+
+def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Failure | None:
+    if value.kind is not Kind.MAP:
+        return _bad(f"r{position} is {value.kind.words}; a map is wanted")
+    spec, kind = platform.maps[value.target], platform.kinds[value.target]
+    if kind is None:
+        return _bad(f"map {spec.name!r} is of a type that is not known here")
+    if helper.builtin == "tail_call":
+        return None if kind.value_is == "program" else _bad(f"map {spec.name!r} is no program array")
+    op = helper.map_op
+    if op is None:
+        return None
+    if kind.value_is == "program" or op not in kind.ops:
+        return _bad(f"map {spec.name!r} ({kind.name}) does not allow {op.value} from programs")
+    if op in (MapOp.UPDATE, MapOp.DELETE) and not (kind.program_writable and platform.map_writable(value.target)):
+        return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")
+    return None
+
+
+def _size(value: Value, position: int, arg: Arg) -> Failure | None:
+    if value.kind is not Kind.NUMBER:
+        return _bad(f"r{position} is {value.kind.words}; a size is wanted")
+    scalar = value.number
+    if scalar.smin < 0:
+        return _bad(f"r{position}, a size, may be negative ({scalar.smin}): check it first")
+    if scalar.umax >= _MAX_SIZE:
+        return _bad(f"r{position}, a size, has no upper bound: compare it with a limit first")
+    if scalar.umin == 0 and arg.type is ArgType.CONST_SIZE:
+        return _bad(f"r{position}, a size, may be 0: check it first")
+    return None
+
+
+def _memory(platform: Platform, state: State, helper: Helper, position: int, arg: Arg) -> Failure | None:
+    value = state.registers[position]
+    args = helper.prototype.args
+    sized = position < len(args) and args[position].type in _SIZES
+    if sized:
+        failure = _size(state.registers[position + 1], position + 1, args[position])
+        if failure is not None:
+            return failure
+    size = memory_size(platform, state, helper, position)
+    if value.kind is Kind.NUMBER:
+        if value.number.const == 0 and arg.nullable:
+            return None if not sized or size == 0 else _bad(f"r{position} is null and r{position + 1} is not 0")
+        return _bad(f"r{position} is a number; a pointer to {size} bytes is wanted")
+    if value.kind in _REGIONS and not helper.prototype.packet_access:
+        return _bad(f"r{position} points into the packet, which this helper does not take")
+    if value.kind is Kind.CONTEXT:
+        return _bad(f"r{position} is the context; a pointer to {size} bytes is wanted")
+    write = arg.writes or arg.type is ArgType.UNINIT_MEMORY
+    if size == 0:
+        return None
+    failure = check_memory(platform, state, value, 0, size, write=write, register=position, direct=False)
+    if failure is None and arg.type is not ArgType.UNINIT_MEMORY:
+        failure = _clean(state, value, size)
+    return failure
+
+
+def _clean(state: State, value: Value, size: int) -> Failure | None:
+    """A helper never sees a pointer that was spilled."""
+    if value.kind is not Kind.STACK:
+        return None
+    low, high = stack_range(value, 0, size)
+    stack = state.stack_of(value.target)
+    for index, _mask in stack_bytes(low, high):
+        slot = stack.get(index)
+        if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
+            return Failure(FailureCode.LEAK, f"bytes at fp{index * 8:+} hold {slot.value.kind.words}")
+    return None

@@ -1,0 +1,225 @@
+"""Judges obligations: it only reads the state, and returns a Failure or None.
+
+Not here: what happens when they hold (transfer*.py). Rules and limits follow the Linux verifier where it has them.
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from runtime.isa import AluOp, Imm
+from runtime.spec import FieldKind
+from runtime.verifier.arguments import check_call
+from runtime.verifier.failure import Failure, FailureCode
+from runtime.verifier.memory import check_memory
+from runtime.verifier.obligations import (
+    Access,
+    Arithmetic,
+    HelperCall,
+    KnownMap,
+    NoPointer,
+    Obligation,
+    Readable,
+    Returns,
+    ShiftInWidth,
+    Storable,
+    Supported,
+    Writable,
+)
+from runtime.verifier.platform import Platform
+from runtime.verifier.state import FRAME_POINTER, State
+from runtime.verifier.values import Kind, Value
+
+__all__ = ["check"]
+
+_MAX_OFFSET: Final = 1 << 29
+_MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
+_DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
+
+
+def check(platform: Platform, state: State, obligation: Obligation) -> Failure | None:
+    """None when the obligation holds in the state."""
+    match obligation:
+        case Readable(register):
+            return _readable(state, register)
+        case Writable(register):
+            if register == FRAME_POINTER:
+                return Failure(FailureCode.INSTRUCTION, "writes r10, the frame pointer, which is read-only")
+            return None
+        case NoPointer(register, what):
+            value = state.registers[register]
+            if value.kind is not Kind.NUMBER:
+                return Failure(
+                    FailureCode.POINTER_ARITHMETIC, f"r{register} is {value.kind.words}; {what} needs a number"
+                )
+            return None
+        case Arithmetic():
+            return _arithmetic(state, obligation)
+        case ShiftInWidth(op, width, value):
+            return _immediate(op, width, value)
+        case Access():
+            return _access(platform, state, obligation)
+        case Storable():
+            return _storable(platform, state, obligation)
+        case KnownMap(index, offset):
+            return _known_map(platform, index, offset)
+        case HelperCall(number):
+            return check_call(platform, state, number)
+        case Returns():
+            return _returns(platform, state)
+        case Supported(what):
+            return Failure(FailureCode.INSTRUCTION, f"{what} are not supported")
+        case _:
+            assert_never(obligation)
+
+
+def _readable(state: State, register: int) -> Failure | None:
+    kind = state.registers[register].kind
+    if kind is Kind.UNINIT:
+        return Failure(FailureCode.UNINIT_REG, f"r{register} is read before it was written on this path")
+    return None
+
+
+def _immediate(op: AluOp, width: int, value: int) -> Failure | None:
+    if op in (AluOp.LSH, AluOp.RSH, AluOp.ARSH):
+        if not 0 <= value < width:
+            return Failure(FailureCode.INSTRUCTION, f"shifts {width} bits by {value}")
+    elif value == 0:
+        return Failure(FailureCode.INSTRUCTION, "divides by the constant 0")
+    return None
+
+
+def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | None:
+    if not 0 <= index < len(platform.maps):
+        return Failure(FailureCode.STRUCTURE, f"refers to map {index}; the object has {len(platform.maps)}")
+    spec = platform.maps[index]
+    if platform.kinds[index] is None:
+        return Failure(FailureCode.HELPER, f"map {spec.name!r} is of type {spec.kind}, which is not known here")
+    if offset is not None and (spec.max_entries != 1 or offset >= spec.value_size):
+        return Failure(FailureCode.MAP_OOB, f"byte {offset} is outside the {spec.value_size} bytes of {spec.name!r}")
+    return None
+
+
+def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
+    left = state.registers[wanted.dst]
+    if isinstance(wanted.src, Imm):
+        if left.kind is Kind.NUMBER:
+            return None
+        delta = wanted.src.value
+        return _pointer_math(wanted, left, delta, delta)
+    right = state.registers[wanted.src.index]
+    if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
+        return None
+    if right.kind is Kind.NUMBER:
+        return _pointer_math(wanted, left, right.number.smin, right.number.smax)
+    if left.kind is Kind.NUMBER:
+        if wanted.op is not AluOp.ADD:
+            return _no_math(f"{wanted.op.name} of a number and {right.kind.words}")
+        return _pointer_math(wanted, right, left.number.smin, left.number.smax)
+    if wanted.op is AluOp.SUB and wanted.width == 64 and {left.kind, right.kind} <= _DATA:
+        return None
+    return _no_math(f"{wanted.op.name} of {left.kind.words} and {right.kind.words}")
+
+
+def _no_math(message: str) -> Failure:
+    return Failure(FailureCode.POINTER_ARITHMETIC, f"{message} is not allowed")
+
+
+def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Failure | None:
+    if wanted.op not in (AluOp.ADD, AluOp.SUB) or wanted.width != 64:
+        return _no_math(f"{wanted.width}-bit {wanted.op.name} on {pointer.kind.words}")
+    if pointer.kind is Kind.MAP_VALUE_OR_NULL:
+        return Failure(FailureCode.NULL_DEREF, "arithmetic on a map value that may be null: test it first")
+    if pointer.kind not in _MOVABLE:
+        return _no_math(f"arithmetic on {pointer.kind.words}")
+    if low != high and pointer.kind is Kind.CONTEXT:
+        return Failure(FailureCode.CONTEXT, "the context is moved by a variable amount")
+    unsigned_wrap = pointer.kind in (Kind.PACKET, Kind.PACKET_META) and wanted.op is AluOp.ADD
+    if (low <= -_MAX_OFFSET or high >= _MAX_OFFSET) and (not unsigned_wrap or low == high):
+        return Failure(
+            FailureCode.POINTER_ARITHMETIC,
+            f"{pointer.kind.words} is moved by [{low}, {high}], which is not bounded: compare the number with a limit first",
+        )
+    return None
+
+
+def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
+    value = state.registers[wanted.base]
+    if wanted.atomic and value.kind not in (Kind.STACK, Kind.MAP_VALUE):
+        return Failure(FailureCode.BAD_DEREF, f"an atomic operation on {value.kind.words}; stack and map values only")
+    if value.kind is Kind.CONTEXT:
+        return _context(platform, value.offset + wanted.offset, wanted)
+    return check_memory(
+        platform,
+        state,
+        value,
+        wanted.offset,
+        wanted.size,
+        write=wanted.write,
+        aligned=wanted.atomic,
+        register=wanted.base,
+    )
+
+
+def _context(platform: Platform, offset: int, wanted: Access) -> Failure | None:
+    layout = platform.program_type.context
+    field = layout.field_at(offset, wanted.size)
+    verb = "written" if wanted.write else "read"
+    if field is None:
+        return Failure(
+            FailureCode.CONTEXT, f"offset {offset}, {wanted.size} bytes wide, is no field of struct {layout.name}"
+        )
+    widths = field.writes if wanted.write else field.reads
+    if wanted.size not in widths or (offset - field.offset) % wanted.size:
+        ways = f"only in widths {', '.join(map(str, widths))}" if widths else "not"
+        return Failure(
+            FailureCode.CONTEXT, f"{layout.name}.{field.name} may be {verb} {ways}; this is {wanted.size} bytes"
+        )
+    if field.kind is not FieldKind.SCALAR and wanted.write:
+        return Failure(FailureCode.CONTEXT, f"{layout.name}.{field.name} may not be written")
+    return None
+
+
+def _storable(platform: Platform, state: State, wanted: Storable) -> Failure | None:
+    base, value = state.registers[wanted.base], state.registers[wanted.value]
+    if value.kind is Kind.NUMBER:
+        return None
+    if base.kind is not Kind.STACK:
+        if platform.policy.leaks == "warn" and base.kind is not Kind.CONTEXT and wanted.size == 8:
+            return None
+        return Failure(
+            FailureCode.LEAK, f"r{wanted.value} is {value.kind.words}; storing it in {base.kind.words} leaks it"
+        )
+    if wanted.size != 8:
+        return Failure(FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; it is stored whole or not at all")
+    if value.kind is Kind.STACK and value.target > base.target:
+        return Failure(FailureCode.STACK, "a pointer to the function's own stack is stored in a caller's")
+    if base.number.const is None:
+        return Failure(
+            FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; its place on the stack must be a constant"
+        )
+    return None
+
+
+def _returns(platform: Platform, state: State) -> Failure | None:
+    value = state.registers[0]
+    if value.kind is Kind.UNINIT:
+        return Failure(FailureCode.UNINIT_REG, "r0, the return value, was not written on this path")
+    if state.frames:
+        frame = state.frames[-1]
+        if value.kind is Kind.STACK and value.target >= state.depth:
+            return Failure(FailureCode.STACK, "a function returns a pointer to its own stack")
+        if frame.callback is not None and (value.kind is not Kind.NUMBER or value.number.umax > 1):
+            return Failure(FailureCode.RETURN, "a callback returns 0 to go on or 1 to stop")
+        return None
+    if value.kind is not Kind.NUMBER:
+        if platform.policy.leaks == "warn":
+            return None
+        return Failure(FailureCode.LEAK, f"r0 is {value.kind.words}; returning it leaks an address")
+    allowed = platform.program_type.returns
+    if allowed is None:
+        return None
+    low, high = value.number.smin, value.number.smax
+    if low < allowed[0] or high > allowed[1]:
+        return Failure(FailureCode.RETURN, f"r0 is in [{low}, {high}]; programs of this type return {list(allowed)}")
+    return None

@@ -1,0 +1,197 @@
+"""Whether bytes behind a pointer are there, and what a load, a store or a helper does to the stack.
+
+Not here: the context, whose fields are rows (checker.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runtime.isa import Size
+from runtime.verifier.domains import DOMAIN
+from runtime.verifier.failure import Failure, FailureCode
+from runtime.verifier.platform import Notebook, Platform
+from runtime.verifier.state import META_BASE, STACK_SIZE, Slot, State
+from runtime.verifier.values import ZERO, Kind, Value, number
+
+__all__ = ["check_memory", "clobber_stack", "read_stack", "stack_bytes", "stack_range", "touch_stack", "write_stack"]
+
+_MAX_OFFSET = 1 << 29
+_FULL = 0xFF
+
+
+def check_memory(
+    platform: Platform,
+    state: State,
+    value: Value,
+    offset: int,
+    size: int,
+    *,
+    write: bool,
+    register: int,
+    aligned: bool = False,
+    direct: bool = True,
+) -> Failure | None:
+    """Whether [pointer + offset, + size) may be read or written; not for the context.
+
+    `direct`: by an instruction, which touches the stack in aligned pieces; helpers take any bytes. `aligned`: by an atomic.
+    """
+    match value.kind:
+        case Kind.STACK:
+            return _check_stack(value, offset, size, direct=direct)
+        case Kind.PACKET | Kind.PACKET_META:
+            return _check_packet(platform, state, value, offset, size, write=write)
+        case Kind.MAP_VALUE:
+            return _check_map_value(platform, value, offset, size, write=write, aligned=aligned)
+        case Kind.MAP_VALUE_OR_NULL:
+            name = platform.maps[value.target].name
+            return Failure(
+                FailureCode.NULL_DEREF,
+                f"r{register} is the result of a lookup in {name!r} and may be null: test it first",
+            )
+        case Kind.STALE:
+            return Failure(
+                FailureCode.STALE_POINTER,
+                f"r{register} points into the packet as it was before a helper moved it: load data and data_end again",
+            )
+        case _:
+            return Failure(FailureCode.BAD_DEREF, f"r{register} is {value.kind.words}, which cannot be dereferenced")
+
+
+def stack_range(value: Value, offset: int, size: int) -> tuple[int, int]:
+    """The bytes [low, high) below r10 that an access may touch."""
+    return value.number.smin + value.offset + offset, value.number.smax + value.offset + offset + size
+
+
+def _check_stack(value: Value, offset: int, size: int, *, direct: bool) -> Failure | None:
+    low, high = stack_range(value, offset, size)
+    if low < -STACK_SIZE or high > 0:
+        return Failure(FailureCode.STACK, f"touches bytes [{low}, {high}) of the stack, which is [-{STACK_SIZE}, 0)")
+    if direct and value.number.const is not None and low % size:
+        return Failure(
+            FailureCode.ALIGNMENT, f"touches {size} bytes at fp{low:+}; the stack is accessed in aligned pieces"
+        )
+    return None
+
+
+def _check_packet(
+    platform: Platform, state: State, value: Value, offset: int, size: int, *, write: bool
+) -> Failure | None:
+    layout = platform.program_type.context
+    if write and not layout.region_writable:
+        return Failure(FailureCode.READ_ONLY, f"programs of this type may not write the {layout.region}")
+    start = value.offset + offset
+    room = state.room.get(value.id, 0)
+    if value.number.smin < 0:
+        return Failure(FailureCode.PACKET_OOB, f"the {layout.region} pointer may lie before the start of the data")
+    if start < 0 or start + size > room:
+        name = "metadata" if value.kind is Kind.PACKET_META else layout.region
+        limit = "data" if value.id == META_BASE or value.kind is Kind.PACKET_META else "data_end"
+        return Failure(
+            FailureCode.PACKET_OOB,
+            f"reads or writes bytes {start} to {start + size - 1} of the {name}, of which {room} are proven to be there: "
+            f"compare the pointer + {start + size} with {limit} first",
+        )
+    return None
+
+
+def _check_map_value(
+    platform: Platform, value: Value, offset: int, size: int, *, write: bool, aligned: bool
+) -> Failure | None:
+    spec = platform.maps[value.target]
+    start = value.offset + offset
+    low, high = value.number.smin + start, value.number.umax + start + size
+    if low < 0 or value.number.umax >= _MAX_OFFSET or high > spec.value_size:
+        return Failure(
+            FailureCode.MAP_OOB,
+            f"touches bytes [{low}, {min(high, 1 << 32)}) of a value of {spec.name!r}, which has {spec.value_size}",
+        )
+    if aligned and (value.number.const is None or (value.number.const + start) % size):
+        return Failure(FailureCode.ALIGNMENT, f"an atomic operation on {size} bytes at offset {low} of {spec.name!r}")
+    if write and not platform.map_writable(value.target):
+        return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")
+    if not write and not platform.map_readable(value.target):
+        return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is write-only for programs")
+    return None
+
+
+def stack_bytes(low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Slots that [low, high) touches, each with the mask of its bytes."""
+    while low < high:
+        index, first = divmod(low, 8)
+        last = min(8, first + high - low)
+        yield index, (1 << last) - (1 << first)
+        low += last - first
+
+
+def read_stack(notebook: Notebook, stack: dict[int, Slot], low: int, size: int) -> Value | None:
+    """What a load of `size` bytes at fp + low gives; None where it would cut a pointer."""
+    index, first = divmod(low, 8)
+    slot = stack.get(index, Slot(0))
+    wanted = (1 << first + size) - (1 << first)
+    if slot.written & wanted != wanted:
+        notebook.reads_uninitialised_stack = True
+        if slot.value is None or slot.value.kind is Kind.NUMBER:
+            return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+    if slot.value is not None:
+        return _read_spill(slot, slot.value, first, size)
+    if slot.zero & wanted == wanted:
+        return number(ZERO)
+    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+
+
+def _read_spill(slot: Slot, value: Value, first: int, size: int) -> Value | None:
+    if value.kind is not Kind.NUMBER:
+        return value if size == Size.DW.bytes and first == 0 else None
+    if first == 0 and size == slot.size:
+        return value
+    if first + size <= slot.size:
+        shifted = value.number
+        if first:
+            shifted = DOMAIN.unsigned_range(0, (1 << 64) - 1)
+            if value.number.const is not None:
+                shifted = DOMAIN.const(value.number.const >> 8 * first)
+        return number(DOMAIN.truncate(shifted, size * 8))
+    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+
+
+def write_stack(stack: dict[int, Slot], low: int, size: int, value: Value) -> None:
+    """Store at a known place."""
+    index, first = divmod(low, 8)
+    mask = (1 << first + size) - (1 << first)
+    old = stack.get(index, Slot(0))
+    if size == Size.DW.bytes:
+        stack[index] = Slot(_FULL, 0, value, size)
+        return
+    scalar = DOMAIN.truncate(value.number, size * 8)
+    zero = old.zero
+    if old.value is not None and old.value.number is ZERO and old.value.kind is Kind.NUMBER:
+        zero = (1 << old.size) - 1
+    if first == 0 and old.written & ~mask == 0:
+        kept = value if scalar is value.number else number(scalar)
+        stack[index] = Slot(mask, mask if scalar is ZERO else 0, kept, size)
+        return
+    zero = zero | mask if scalar is ZERO else zero & ~mask
+    stack[index] = Slot(old.written | mask, zero)
+
+
+def clobber_stack(stack: dict[int, Slot], low: int, high: int, *, certain: bool) -> None:
+    """Unknown bytes may have been stored in [low, high); `certain`: all of them were."""
+    for index, mask in stack_bytes(low, high):
+        old = stack.get(index, Slot(0))
+        keep = old.zero
+        if old.value is not None and old.value.kind is Kind.NUMBER and old.value.number is ZERO:
+            keep = (1 << old.size) - 1
+        written = old.written | mask if certain else old.written
+        stack[index] = Slot(written, keep & ~mask & _FULL)
+
+
+def touch_stack(notebook: Notebook, stack: dict[int, Slot], low: int, high: int) -> bool:
+    """A helper reads [low, high): False when that would hand out a pointer."""
+    for index, mask in stack_bytes(low, high):
+        slot = stack.get(index, Slot(0))
+        if slot.written & mask != mask:
+            notebook.reads_uninitialised_stack = True
+        if slot.value is not None and slot.value.kind is not Kind.NUMBER:
+            return False
+    return True

@@ -1,0 +1,103 @@
+"""What a program is judged against: its type, its maps, the helpers, the policy; and a notebook for what is learnt.
+
+Not here: judgement.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import final
+
+from runtime.errors import UnsupportedError
+from runtime.spec import ContextField, Helper, MapFlag, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
+from runtime.verifier.policy import Policy
+
+__all__ = ["Notebook", "Platform"]
+
+
+@final
+class Platform:
+    """The surroundings of one program; immutable."""
+
+    __slots__ = ("kinds", "maps", "policy", "program_type", "registry", "spec")
+
+    def __init__(
+        self,
+        spec: ProgramSpec,
+        program_type: ProgramType,
+        maps: tuple[MapSpec, ...],
+        registry: Registry,
+        policy: Policy,
+    ) -> None:
+        self.spec = spec
+        self.program_type = program_type
+        self.maps = maps
+        self.registry = registry
+        self.policy = policy
+        self.kinds: tuple[MapKind | None, ...] = tuple(_kind(registry, each) for each in maps)
+
+    def helper(self, number: int) -> Helper | None:
+        """The helper, if programs of this type may call it."""
+        return self.registry.helper(number) if number in self.program_type.helpers else None
+
+    def constant_bytes(self, index: int, offset: int, size: int) -> bytes | None:
+        """What a frozen map's only value holds there, or None where it is no constant."""
+        spec = self.maps[index]
+        if not spec.frozen or spec.max_entries != 1 or len(spec.initial) != 1:
+            return None
+        value = spec.initial[0][1]
+        return value[offset : offset + size] if offset >= 0 and offset + size <= len(value) else None
+
+    def map_readable(self, index: int) -> bool:
+        """Whether programs may load from values of the map."""
+        return not self.maps[index].flags & MapFlag.WRONLY_PROG
+
+    def map_writable(self, index: int) -> bool:
+        """Whether programs may store into values of the map."""
+        return not (self.maps[index].frozen or self.maps[index].flags & MapFlag.RDONLY_PROG)
+
+
+def _kind(registry: Registry, spec: MapSpec) -> MapKind | None:
+    try:
+        return registry.map_kind(spec.kind)
+    except UnsupportedError:
+        return None
+
+
+@final
+@dataclass(slots=True)
+class Notebook:
+    """What the exploration learns, by slot; the source of `Facts`."""
+
+    visited: set[int] = field(default_factory=set)
+    context_fields: dict[int, ContextField] = field(default_factory=dict)
+    plain_accesses: set[int] = field(default_factory=set)
+    call_maps: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    callbacks: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    constants: dict[int, int | None] = field(default_factory=dict)
+    outcomes: defaultdict[int, set[bool]] = field(default_factory=lambda: defaultdict(set))
+    stack: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    helpers: dict[int, Helper] = field(default_factory=dict)
+    maps: set[int] = field(default_factory=set)
+    reads_packet: bool = False
+    writes_packet: bool = False
+    moves_packet: bool = False
+    reads_uninitialised_stack: bool = False
+    warnings: dict[str, None] = field(default_factory=dict)
+    steps: int = 0
+    next_id: int = 1
+
+    def fresh_id(self) -> int:
+        """An id that was not used before."""
+        self.next_id += 1
+        return self.next_id
+
+    def deepen(self, start: int, low: int) -> None:
+        """The function that begins at `start` uses its stack down to r10 + low."""
+        self.stack[start] = max(self.stack[start], -low)
+
+    def constant(self, pc: int, value: int | None) -> None:
+        """A load gave this constant, or something else (None): only one answer on all paths is a fact."""
+        if self.constants.setdefault(pc, value) != value:
+            self.constants[pc] = None

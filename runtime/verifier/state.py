@@ -1,0 +1,125 @@
+"""One abstract state: registers, stack frames, and how much of the packet is proven.
+
+Not here: how instructions change it (transfer*.py). States are copied at forks; values inside are immutable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+from runtime.verifier.values import CONTEXT, UNINIT, ZERO, Kind, Value
+
+if TYPE_CHECKING:
+    from runtime.verifier.prune import Checkpoint
+
+__all__ = ["FRAME_POINTER", "META_BASE", "STACK_SIZE", "Frame", "Path", "Pointers", "Slot", "State", "entry_state"]
+
+STACK_SIZE: Final = 512
+FRAME_POINTER: Final = 10
+META_BASE: Final = -1
+
+
+class Slot(NamedTuple):
+    """Eight bytes of stack. `written` and `zero` are masks of bytes; `value` is what was spilled over the low `size` bytes."""
+
+    written: int
+    zero: int = 0
+    value: Value | None = None
+    size: int = 0
+
+
+Pointers = dict[tuple[int, int], Value]
+
+
+@final
+@dataclass(slots=True)
+class Frame:
+    """A caller that waits: its registers, its stack, where it goes on.
+
+    `callback`: the running function was called by a helper, and these pointers on the callers' stacks must stay.
+    """
+
+    registers: list[Value]
+    stack: dict[int, Slot]
+    resume: int
+    callback: Pointers | None = None
+
+
+class Path(NamedTuple):
+    """The decisions that led here, newest first."""
+
+    pc: int
+    taken: bool
+    before: Path | None
+
+
+@final
+class State:
+    """Mutable; `stack` belongs to the running function, `frames` to its callers, outermost first.
+
+    `starts` are the slots where the active functions begin; `room` the bytes proven to be there from each packet base.
+    """
+
+    __slots__ = ("checkpoint", "frames", "path", "registers", "room", "stack", "starts")
+
+    def __init__(self) -> None:
+        self.registers: list[Value] = [UNINIT] * 11
+        self.stack: dict[int, Slot] = {}
+        self.frames: tuple[Frame, ...] = ()
+        self.starts: tuple[int, ...] = (0,)
+        self.room: dict[int, int] = {}
+        self.path: Path | None = None
+        self.checkpoint: Checkpoint | None = None
+
+    def fork(self) -> State:
+        """A copy that shares nothing mutable."""
+        twin = State.__new__(State)
+        twin.registers = self.registers[:]
+        twin.stack = self.stack.copy()
+        twin.frames = tuple(Frame(f.registers[:], f.stack.copy(), f.resume, f.callback) for f in self.frames)
+        twin.starts = self.starts
+        twin.room = self.room.copy()
+        twin.path = self.path
+        twin.checkpoint = self.checkpoint
+        return twin
+
+    @property
+    def depth(self) -> int:
+        """The number of the running function's frame; 0 is the entry."""
+        return len(self.frames)
+
+    def stack_of(self, frame: int) -> dict[int, Slot]:
+        """The stack of a frame."""
+        return self.stack if frame == len(self.frames) else self.frames[frame].stack
+
+    def every_stack(self) -> list[dict[int, Slot]]:
+        """All stacks, outermost first."""
+        return [frame.stack for frame in self.frames] + [self.stack]
+
+    def every_register_file(self) -> list[list[Value]]:
+        """All register files, outermost first."""
+        return [frame.registers for frame in self.frames] + [self.registers]
+
+    def replace(self, rule: Callable[[Value], Value]) -> None:
+        """Put `rule(value)` in place of every value in registers and stacks; the same object means no change."""
+        for registers in self.every_register_file():
+            for index, value in enumerate(registers):
+                new = rule(value)
+                if new is not value:
+                    registers[index] = new
+        for stack in self.every_stack():
+            for index, slot in list(stack.items()):
+                if slot.value is not None:
+                    new = rule(slot.value)
+                    if new is not slot.value:
+                        stack[index] = Slot(slot.written, 0, new, slot.size)
+
+
+def entry_state() -> State:
+    """Where a program starts: r1 is the context, r10 the end of the stack."""
+    state = State()
+    state.registers[1] = CONTEXT
+    state.registers[FRAME_POINTER] = Value(Kind.STACK, ZERO, 0, 0, 0)
+    return state

@@ -1,0 +1,291 @@
+"""What instructions do to a state; every obligation has been judged, so nothing is checked again.
+
+Not here: branches and calls (transfer_branch.py, transfer_call.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+from runtime.isa import (
+    Alu,
+    AluOp,
+    Atomic,
+    AtomicOp,
+    ByteSwap,
+    Imm,
+    Load,
+    LoadFunction,
+    LoadImm64,
+    LoadMap,
+    LoadMapValue,
+    MoveSigned,
+    Negate,
+    Operand,
+    Reg,
+    Store,
+)
+from runtime.spec import ContextField, FieldKind
+from runtime.verifier.domains import DOMAIN
+from runtime.verifier.failure import Failure, FailureCode, Rejected
+from runtime.verifier.memory import clobber_stack, read_stack, stack_range, write_stack
+from runtime.verifier.platform import Notebook, Platform
+from runtime.verifier.state import META_BASE, State
+from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Value, number
+
+__all__ = ["PACKET_BASE", "Plain", "step"]
+
+PACKET_BASE: Final = 1
+_MAX_LENGTH: Final = 0xFFFF
+_LENGTH = DOMAIN.signed_range(-_MAX_LENGTH, _MAX_LENGTH)
+_WORD32: Final = (1 << 32) - 1
+
+Plain = Alu | MoveSigned | Negate | ByteSwap | LoadImm64 | LoadMap | LoadMapValue | LoadFunction | Load | Store | Atomic
+
+
+def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruction: Plain) -> None:
+    """Change the state as the instruction does."""
+    registers = state.registers
+    match instruction:
+        case Alu(op=AluOp.MOV):
+            _move(notebook, registers, instruction)
+        case Alu():
+            _alu(notebook, registers, instruction)
+        case MoveSigned(width=width, bits=bits, dst=dst, src=source):
+            value = registers[source]
+            extended = DOMAIN.sign_extend(value.number, bits, width)
+            registers[dst] = value if extended is value.number else number(extended)
+        case Negate(width, dst):
+            registers[dst] = number(DOMAIN.negate(width, registers[dst].number))
+        case ByteSwap(kind=kind, bits=bits, dst=dst):
+            registers[dst] = number(DOMAIN.byteswap(kind, bits, registers[dst].number))
+        case LoadImm64(dst, value):
+            registers[dst] = number(DOMAIN.const(value))
+        case LoadMap(dst, index):
+            notebook.maps.add(index)
+            registers[dst] = Value(Kind.MAP, ZERO, 0, 0, index)
+        case LoadMapValue(dst=dst, map=index, offset=offset):
+            notebook.maps.add(index)
+            registers[dst] = Value(Kind.MAP_VALUE, ZERO, offset, 0, index)
+        case LoadFunction(dst, offset):
+            registers[dst] = Value(Kind.FUNCTION, ZERO, 0, 0, pc + 1 + offset)
+        case Load():
+            registers[instruction.dst] = _load(platform, notebook, state, pc, instruction)
+        case Store():
+            _store(platform, notebook, state, pc, instruction)
+        case Atomic():
+            _atomic(notebook, state, pc, instruction)
+        case _:
+            assert_never(instruction)
+
+
+def _linked(notebook: Notebook, registers: list[Value], source: int) -> Value:
+    """The number in a register, made comparable with copies of it."""
+    value = registers[source]
+    if value.kind is Kind.NUMBER and not value.id and value.number.const is None:
+        value = registers[source] = value._replace(id=notebook.fresh_id(), offset=0)
+    return value
+
+
+def _move(notebook: Notebook, registers: list[Value], move: Alu) -> None:
+    match move.src:
+        case Imm(immediate):
+            wide = immediate if move.width == 64 else immediate & _WORD32
+            registers[move.dst] = number(DOMAIN.const(wide))
+        case Reg(source):
+            value = registers[source]
+            if move.width == 64:
+                registers[move.dst] = _linked(notebook, registers, source)
+            elif value.kind is not Kind.NUMBER:
+                registers[move.dst] = number(DOMAIN.truncate(DOMAIN.unknown, 32))
+            elif value.number.umax <= _WORD32:
+                registers[move.dst] = _linked(notebook, registers, source)
+            else:
+                registers[move.dst] = number(DOMAIN.truncate(value.number, 32))
+        case _:
+            assert_never(move.src)
+
+
+def _operand(registers: list[Value], src: Operand, width: int) -> Value:
+    match src:
+        case Reg(index):
+            return registers[index]
+        case Imm(value):
+            return number(DOMAIN.const(value if width == 64 else value & _WORD32))
+        case _:
+            assert_never(src)
+
+
+def _alu(notebook: Notebook, registers: list[Value], alu: Alu) -> None:
+    left, right = registers[alu.dst], _operand(registers, alu.src, alu.width)
+    if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
+        registers[alu.dst] = _numbers(alu, left, right)
+    elif right.kind is Kind.NUMBER:
+        registers[alu.dst] = _moved(notebook, left, right, alu.op)
+    elif left.kind is Kind.NUMBER:
+        registers[alu.dst] = _moved(notebook, right, left, alu.op)
+    else:
+        registers[alu.dst] = _distance(left, right)
+
+
+def _numbers(alu: Alu, left: Value, right: Value) -> Value:
+    result = DOMAIN.alu(alu.op, alu.width, left.number, right.number)
+    delta = right.number.const
+    if left.id and delta is not None and alu.width == 64 and result.const is None and alu.op in (AluOp.ADD, AluOp.SUB):
+        shift = delta if alu.op is AluOp.ADD else -delta
+        return Value(Kind.NUMBER, result, left.offset + shift, left.id)
+    return number(result)
+
+
+def _moved(notebook: Notebook, pointer: Value, by: Value, op: AluOp) -> Value:
+    """A pointer plus or minus a number: constants go to the offset, the rest to the variable part."""
+    if by.number.const is not None:
+        delta = by.number.smin if op is AluOp.ADD else -by.number.smin
+        return pointer._replace(offset=pointer.offset + delta)
+    moved = DOMAIN.alu(op, 64, pointer.number, by.number)
+    if pointer.kind in (Kind.PACKET, Kind.PACKET_META):
+        return pointer._replace(number=moved, id=notebook.fresh_id())
+    return pointer._replace(number=moved)
+
+
+def _distance(left: Value, right: Value) -> Value:
+    """The number between two packet pointers."""
+    if (
+        left.kind is Kind.PACKET_END
+        and right.kind is Kind.PACKET
+        and 0 <= right.offset <= _MAX_LENGTH - right.number.umax
+    ):
+        return Value(Kind.NUMBER, _LENGTH, length=Length(right.id, right.offset))
+    return UNKNOWN
+
+
+def _note_access(notebook: Notebook, pc: int, field: ContextField | None) -> None:
+    if field is not None:
+        if pc in notebook.plain_accesses or notebook.context_fields.setdefault(pc, field) is not field:
+            raise _mixed(pc)
+    else:
+        if pc in notebook.context_fields:
+            raise _mixed(pc)
+        notebook.plain_accesses.add(pc)
+
+
+def _mixed(pc: int) -> Rejected:
+    message = "reaches the context on one path and other memory, or another field, on another path"
+    return Rejected(Failure(FailureCode.CONTEXT, message), pc)
+
+
+def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: Load) -> Value:
+    base, size = state.registers[load.src], load.size.bytes
+    if base.kind is Kind.CONTEXT:
+        return _load_context(platform, notebook, state, pc, base.offset + load.offset, load)
+    _note_access(notebook, pc, None)
+    value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+    match base.kind:
+        case Kind.STACK:
+            value = _load_stack(notebook, state, pc, base, load)
+        case Kind.PACKET | Kind.PACKET_META:
+            notebook.reads_packet = True
+        case Kind.MAP_VALUE:
+            constant = None
+            if base.number.const is not None:
+                constant = platform.constant_bytes(base.target, base.number.smin + base.offset + load.offset, size)
+            if constant is not None:
+                value = number(DOMAIN.const(int.from_bytes(constant, "little")))
+            result = value if not load.signed else number(DOMAIN.sign_extend(value.number, size * 8, 64))
+            notebook.constant(pc, result.number.const if constant is not None else None)
+            return result
+        case _:
+            pass
+    notebook.constant(pc, None)
+    if load.signed and value.kind is Kind.NUMBER:
+        return number(DOMAIN.sign_extend(value.number, size * 8, 64))
+    return value
+
+
+def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Load) -> Value:
+    size = load.size.bytes
+    stack = state.stack_of(base.target)
+    low, high = stack_range(base, load.offset, size)
+    notebook.deepen(state.starts[base.target], low)
+    if base.number.const is None:
+        for index in range(low // 8, (high + 7) // 8):
+            slot = stack.get(index)
+            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
+                raise Rejected(Failure(FailureCode.STACK, f"may read {slot.value.kind.words} at fp{index * 8:+}"), pc)
+            if slot is None or slot.written != 0xFF:
+                notebook.reads_uninitialised_stack = True
+        return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+    value = read_stack(notebook, stack, low, size)
+    if value is None or (load.signed and value.kind is not Kind.NUMBER):
+        raise Rejected(Failure(FailureCode.STACK, f"reads a part of the pointer that is stored at fp{low & ~7:+}"), pc)
+    return value
+
+
+def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int, offset: int, load: Load) -> Value:
+    field = platform.program_type.context.field_at(offset, load.size.bytes)
+    assert field is not None
+    _note_access(notebook, pc, field)
+    notebook.constant(pc, None)
+    match field.kind:
+        case FieldKind.SCALAR | FieldKind.RESERVED:
+            scalar = DOMAIN.truncate(DOMAIN.unknown, load.size.bytes * 8)
+            return number(DOMAIN.sign_extend(scalar, load.size.bytes * 8, 64) if load.signed else scalar)
+        case FieldKind.REGION | FieldKind.REGION_END | FieldKind.REGION_META if load.signed:
+            raise Rejected(Failure(FailureCode.CONTEXT, f"{field.name} is a pointer and is not sign-extended"), pc)
+        case FieldKind.REGION:
+            return Value(Kind.PACKET, ZERO, 0, PACKET_BASE)
+        case FieldKind.REGION_END:
+            return Value(Kind.PACKET_END, ZERO)
+        case FieldKind.REGION_META:
+            return Value(Kind.PACKET_META, ZERO, 0, META_BASE)
+        case _:
+            return Value(Kind.OPAQUE, ZERO)
+
+
+def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store: Store) -> None:
+    base, size = state.registers[store.dst], store.size.bytes
+    value = _operand(state.registers, store.src, 64)
+    if base.kind is Kind.CONTEXT:
+        field = platform.program_type.context.field_at(base.offset + store.offset, size)
+        _note_access(notebook, pc, field)
+        return
+    _note_access(notebook, pc, None)
+    if base.kind in (Kind.PACKET, Kind.PACKET_META):
+        notebook.writes_packet = True
+    if base.kind is not Kind.STACK:
+        return
+    low, high = stack_range(base, store.offset, size)
+    notebook.deepen(state.starts[base.target], low)
+    stack = state.stack_of(base.target)
+    if base.number.const is None:
+        for index in range(low // 8, (high + 7) // 8):
+            slot = stack.get(index)
+            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
+                raise Rejected(
+                    Failure(FailureCode.STACK, f"may overwrite {slot.value.kind.words} at fp{index * 8:+}"), pc
+                )
+        clobber_stack(stack, low, high, certain=False)
+        return
+    if isinstance(store.src, Reg):
+        value = _linked(notebook, state.registers, store.src.index)
+    write_stack(stack, low, size, value)
+
+
+def _atomic(notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
+    registers, size = state.registers, atomic.size.bytes
+    base = registers[atomic.dst]
+    _note_access(notebook, pc, None)
+    if base.kind is Kind.STACK:
+        low, high = stack_range(base, atomic.offset, size)
+        notebook.deepen(state.starts[base.target], low)
+        stack = state.stack_of(base.target)
+        for index in range(low // 8, (high + 7) // 8):
+            slot = stack.get(index)
+            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
+                raise Rejected(Failure(FailureCode.STACK, f"an atomic operation on a pointer at fp{index * 8:+}"), pc)
+            if slot is None or slot.written != 0xFF:
+                notebook.reads_uninitialised_stack = True
+        clobber_stack(stack, low, high, certain=base.number.const is not None)
+    if atomic.fetch:
+        target = 0 if atomic.op is AtomicOp.CMPXCHG else atomic.src
+        registers[target] = number(DOMAIN.truncate(DOMAIN.unknown, size * 8))

@@ -1,0 +1,154 @@
+"""What a conditional jump says on each of its sides.
+
+Not here: which side is explored first (explore.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg
+from runtime.verifier.domains import DOMAIN, Scalar
+from runtime.verifier.state import State
+from runtime.verifier.values import ZERO, Kind, Value, number
+
+__all__ = ["split"]
+
+_MAX_LENGTH: Final = 0xFFFF
+_WORD32: Final = (1 << 32) - 1
+_MIRROR: Final = {
+    JumpOp.JGT: JumpOp.JLT,
+    JumpOp.JGE: JumpOp.JLE,
+    JumpOp.JLT: JumpOp.JGT,
+    JumpOp.JLE: JumpOp.JGE,
+}
+_ORDER: Final = frozenset(_MIRROR)
+
+Sides = tuple["State | None", "State | None"]
+
+
+def split(state: State, branch: Branch) -> Sides:
+    """The state where the jump is taken and where it is not; None for a side that is impossible.
+
+    The given state is used up: it becomes one of the two.
+    """
+    left = state.registers[branch.dst]
+    right = _right(state, branch)
+    if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
+        return _numbers(state, branch, left, right)
+    if branch.width == 64:
+        if branch.op in (JumpOp.JEQ, JumpOp.JNE) and Kind.MAP_VALUE_OR_NULL in (left.kind, right.kind):
+            return _null_test(state, branch, left, right)
+        if branch.op in (JumpOp.JEQ, JumpOp.JNE) and _never_null(left) and _is_zero(right):
+            return (None, state) if branch.op is JumpOp.JEQ else (state, None)
+        if branch.op in _ORDER and isinstance(branch.src, Reg):
+            return _order(state, branch, left, right)
+    return state.fork(), state
+
+
+def _right(state: State, branch: Branch) -> Value:
+    match branch.src:
+        case Reg(index):
+            return state.registers[index]
+        case Imm(value):
+            return number(DOMAIN.const(value if branch.width == 64 else value & _WORD32))
+
+
+def _is_zero(value: Value) -> bool:
+    return value.kind is Kind.NUMBER and value.number is ZERO
+
+
+def _never_null(value: Value) -> bool:
+    return value.kind in (Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.MAP, Kind.MAP_VALUE)
+
+
+def _numbers(state: State, branch: Branch, left: Value, right: Value) -> Sides:
+    taken, not_taken = DOMAIN.branch(branch.op, branch.width, left.number, right.number)
+    if taken is None and not_taken is None:
+        return None, None
+    if taken is None:
+        return None, state
+    if not_taken is None:
+        return state, None
+    other = state.fork()
+    source = branch.src.index if isinstance(branch.src, Reg) else None
+    for each, refined in ((other, taken), (state, not_taken)):
+        _refine(each, branch.dst, refined[0])
+        if source is not None and source != branch.dst:
+            _refine(each, source, refined[1])
+    return other, state
+
+
+def _refine(state: State, register: int, scalar: Scalar) -> None:
+    """A number turned out to be narrower: so are its copies, and the packet is longer by as much."""
+    old = state.registers[register]
+    if old.number is scalar:
+        return
+    state.registers[register] = old._replace(number=scalar)
+    if old.length is not None and scalar.smin > 0:
+        base, offset = old.length
+        state.room[base] = max(state.room.get(base, 0), offset + scalar.smin)
+    if not old.id:
+        return
+
+    def copy(value: Value) -> Value:
+        if value.kind is not Kind.NUMBER or value.id != old.id or value.number is scalar:
+            return value
+        distance = DOMAIN.const(value.offset - old.offset)
+        shifted = DOMAIN.meet(value.number, DOMAIN.alu(AluOp.ADD, 64, scalar, distance))
+        return value if shifted is None else value._replace(number=shifted)
+
+    state.replace(copy)
+
+
+def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides:
+    pointer, other = (left, right) if left.kind is Kind.MAP_VALUE_OR_NULL else (right, left)
+    if not _is_zero(other):
+        return state.fork(), state
+    twin = state.fork()
+    null, valid = (twin, state) if branch.op is JumpOp.JEQ else (state, twin)
+    null.replace(lambda v: number(ZERO) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v)
+    valid.replace(
+        lambda v: (
+            v._replace(kind=Kind.MAP_VALUE, id=0) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v
+        )
+    )
+    return twin, state
+
+
+def _order(state: State, branch: Branch, left: Value, right: Value) -> Sides:
+    """A packet pointer against the end of the packet, or metadata against its start."""
+    pointer, op = left, branch.op
+    if _is_limit(left, right):
+        pass
+    elif _is_limit(right, left):
+        pointer, op = right, _MIRROR[branch.op]
+    else:
+        return state.fork(), state
+    taken, not_taken = state.fork(), state
+    match op:
+        case JumpOp.JGT:
+            _prove(not_taken, pointer, beyond=0)
+        case JumpOp.JGE:
+            _prove(not_taken, pointer, beyond=1)
+        case JumpOp.JLT:
+            _prove(taken, pointer, beyond=1)
+        case _:
+            _prove(taken, pointer, beyond=0)
+    return taken, not_taken
+
+
+def _is_limit(pointer: Value, limit: Value) -> bool:
+    if pointer.kind is Kind.PACKET:
+        return limit.kind is Kind.PACKET_END
+    return pointer.kind is Kind.PACKET_META and limit.kind is Kind.PACKET and not limit.offset and limit.number is ZERO
+
+
+def _prove(state: State, pointer: Value, *, beyond: int) -> None:
+    """`pointer + beyond <= limit`: so many bytes from the pointer's base are there."""
+    reach = pointer.number.umax + pointer.offset
+    if pointer.offset < 0 or pointer.number.umax > _MAX_LENGTH or reach > _MAX_LENGTH:
+        return
+    room = pointer.offset + beyond
+    if room > state.room.get(pointer.id, 0):
+        state.room[pointer.id] = room

@@ -1,0 +1,208 @@
+"""What calls and returns do to a state.
+
+Not here: whether a call is allowed (arguments.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from runtime.spec import ArgType, Helper, MapOp, ReturnType
+from runtime.verifier.arguments import map_argument, memory_size
+from runtime.verifier.domains import DOMAIN
+from runtime.verifier.failure import Failure, FailureCode, Rejected
+from runtime.verifier.flow import MAX_FRAMES
+from runtime.verifier.memory import clobber_stack, stack_bytes, stack_range
+from runtime.verifier.platform import Notebook, Platform
+from runtime.verifier.state import FRAME_POINTER, Frame, Pointers, Slot, State
+from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, number
+
+__all__ = ["call_function", "call_helper", "leave", "tail_called"]
+
+_MAX_LOOPS: Final = 1 << 23
+_CALLER_SAVED: Final = range(1, 6)
+_PACKET_KINDS: Final = frozenset({Kind.PACKET, Kind.PACKET_END, Kind.PACKET_META})
+
+
+def call_helper(
+    platform: Platform, notebook: Notebook, state: State, pc: int, helper: Helper
+) -> tuple[State, int] | None:
+    """Carry out a helper call; when it calls back, also the state and slot where the callback starts."""
+    notebook.helpers[helper.id] = helper
+    _note(notebook, state, pc, helper)
+    callback = None
+    if any(arg.type is ArgType.CALLBACK for arg in helper.prototype.args):
+        callback = _call_back(notebook, state, pc, helper)
+    result = _result(platform, notebook, state, helper)
+    _write_memory(platform, notebook, state, helper)
+    if helper.prototype.invalidates_packet:
+        _invalidate(state, pc)
+    registers = state.registers
+    for register in _CALLER_SAVED:
+        registers[register] = UNINIT
+    registers[0] = result
+    return callback
+
+
+def _invalidate(state: State, pc: int) -> None:
+    """Every packet pointer, and every distance to the packet's end, is void."""
+    if any(frame.callback is not None for frame in state.frames):
+        raise Rejected(Failure(FailureCode.HELPER, "a callback moves the packet under the function that loops"), pc)
+    state.replace(lambda v: STALE if v.kind in _PACKET_KINDS else v._replace(length=None) if v.length else v)
+    state.room.clear()
+
+
+def tail_called(state: State, pc: int) -> State | None:
+    """The state in which a function was left by a tail call that went through; None in the entry function."""
+    if not state.frames:
+        return None
+    if any(frame.callback is not None for frame in state.frames):
+        raise Rejected(Failure(FailureCode.HELPER, "a callback makes a tail call"), pc)
+    twin = state.fork()
+    _invalidate(twin, pc)
+    twin.registers[0] = UNKNOWN
+    return twin
+
+
+def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
+    notebook.writes_packet |= helper.writes_packet
+    notebook.moves_packet |= helper.moves_packet
+    index = map_argument(helper, state)
+    if index is not None:
+        notebook.call_maps[pc].add(index)
+    for position, arg in enumerate(helper.prototype.args, 1):
+        value = state.registers[position]
+        if value.kind in (Kind.PACKET, Kind.PACKET_META):
+            notebook.reads_packet = True
+            notebook.writes_packet |= arg.writes or arg.type is ArgType.UNINIT_MEMORY
+
+
+def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper) -> Value:
+    match helper.prototype.ret:
+        case ReturnType.INTEGER:
+            bounds = helper.prototype.returns
+            return UNKNOWN if bounds is None else number(DOMAIN.signed_range(*bounds))
+        case ReturnType.VOID:
+            return UNINIT
+        case ReturnType.MAP_VALUE_OR_NULL | ReturnType.MAP_VALUE:
+            index = map_argument(helper, state)
+            assert index is not None
+            if _always_found(platform, state, helper, index):
+                return Value(Kind.MAP_VALUE, ZERO, 0, 0, index)
+            return Value(Kind.MAP_VALUE_OR_NULL, ZERO, 0, notebook.fresh_id(), index)
+        case _:
+            return Value(Kind.OPAQUE, ZERO)
+
+
+def _always_found(platform: Platform, state: State, helper: Helper, index: int) -> bool:
+    """A constant index below the size of an array cannot miss."""
+    kind, key = platform.kinds[index], state.registers[2]
+    if helper.map_op is not MapOp.LOOKUP or kind is None or not kind.bounded_array or kind.per_cpu:
+        return False
+    if key.kind is not Kind.STACK or key.number.const is None or key.offset % 8 not in (0, 4):
+        return False
+    low, _ = stack_range(key, 0, 4)
+    slot = state.stack_of(key.target).get(low // 8)
+    if slot is None:
+        return False
+    first = low % 8
+    if slot.value is not None:
+        known = slot.value.number.const if slot.value.kind is Kind.NUMBER and first + 4 <= slot.size else None
+        return known is not None and (known >> 8 * first) & 0xFFFFFFFF < platform.maps[index].max_entries
+    mask = 0xF << first
+    return slot.zero & mask == mask and platform.maps[index].max_entries > 0
+
+
+def _write_memory(platform: Platform, notebook: Notebook, state: State, helper: Helper) -> None:
+    for position, arg in enumerate(helper.prototype.args, 1):
+        value = state.registers[position]
+        reads = arg.type in (ArgType.MAP_KEY, ArgType.MAP_VALUE, ArgType.MEMORY, ArgType.FIXED_MEMORY)
+        writes = arg.writes or arg.type in (ArgType.UNINIT_MEMORY, ArgType.INT, ArgType.LONG)
+        if value.kind is not Kind.STACK or not (reads or writes):
+            continue
+        size = memory_size(platform, state, helper, position)
+        low, high = stack_range(value, 0, size)
+        notebook.deepen(state.starts[value.target], low)
+        stack = state.stack_of(value.target)
+        if reads:
+            for index, mask in stack_bytes(low, high):
+                if stack.get(index, Slot(0)).written & mask != mask:
+                    notebook.reads_uninitialised_stack = True
+        if writes:
+            certain = value.number.const is not None and _size_is_constant(state, helper, position)
+            clobber_stack(stack, low, high, certain=certain)
+
+
+def _size_is_constant(state: State, helper: Helper, position: int) -> bool:
+    args = helper.prototype.args
+    if position < len(args) and args[position].type in (ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO):
+        return state.registers[position + 1].number.const is not None
+    return True
+
+
+def _call_back(notebook: Notebook, state: State, pc: int, helper: Helper) -> tuple[State, int]:
+    """Any number of calls of the callback: numbers on the stacks become unknown, pointers there must stay as they are."""
+    if helper.builtin != "loop":
+        raise Rejected(Failure(FailureCode.HELPER, f"callbacks of bpf_{helper.name} are not supported"), pc)
+    target = state.registers[2].target
+    notebook.callbacks[pc].add(target)
+    for stack in state.every_stack():
+        for index, slot in list(stack.items()):
+            if slot.value is None or slot.value.kind is Kind.NUMBER:
+                stack[index] = Slot(slot.written)
+    inside = state.fork()
+    _push(inside, Frame(inside.registers, inside.stack, pc + 1, _pointers(state)), pc, target)
+    inside.registers[1] = number(DOMAIN.unsigned_range(0, _MAX_LOOPS))
+    inside.registers[2] = state.registers[3]
+    for register in range(3, 6):
+        inside.registers[register] = UNINIT
+    return inside, target
+
+
+def call_function(state: State, pc: int, target: int) -> int:
+    """Enter a function of the program; returns where it starts."""
+    _push(state, Frame(state.registers, state.stack, pc + 1), pc, target)
+    return target
+
+
+def _push(state: State, frame: Frame, pc: int, target: int) -> None:
+    if state.depth + 2 > MAX_FRAMES:
+        raise Rejected(Failure(FailureCode.CALL, f"more than {MAX_FRAMES} functions are active at once"), pc)
+    arguments = frame.registers[1:6]
+    state.frames = (*state.frames, frame)
+    state.starts = (*state.starts, target)
+    state.registers = [UNINIT, *arguments, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
+    state.registers[FRAME_POINTER] = Value(Kind.STACK, ZERO, 0, 0, state.depth)
+    state.stack = {}
+
+
+def _pointers(state: State) -> Pointers:
+    """Every pointer that is spilled in a frame, by frame and slot."""
+    return {
+        (frame, index): slot.value
+        for frame, stack in enumerate(state.every_stack())
+        for index, slot in stack.items()
+        if slot.value is not None and slot.value.kind is not Kind.NUMBER
+    }
+
+
+def leave(state: State, pc: int) -> int | None:
+    """Return from a function; the slot where the caller goes on, or None where the path ends."""
+    if not state.frames:
+        return None
+    frame = state.frames[-1]
+    if frame.callback is not None:
+        outside = state.fork()
+        outside.stack = {}
+        if _pointers(outside) != frame.callback:
+            raise Rejected(Failure(FailureCode.STACK, "a callback changes a pointer on the stack of its caller"), pc)
+        return None
+    result, depth = state.registers[0], state.depth
+    state.frames = state.frames[:-1]
+    state.starts = state.starts[:-1]
+    state.registers, state.stack = frame.registers, frame.stack
+    state.registers[0] = result
+    for register in _CALLER_SAVED:
+        state.registers[register] = UNINIT
+    state.replace(lambda v: UNINIT if v.kind is Kind.STACK and v.target >= depth else v)
+    return frame.resume

@@ -1,0 +1,90 @@
+"""What a register can hold: a kind, and what is known about the value of that kind.
+
+Not here: what numbers are (domains/) and where values are kept (state.py).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+from runtime.verifier.domains import DOMAIN, Scalar
+
+__all__ = ["CONTEXT", "NUMBER_KINDS", "STALE", "UNINIT", "UNKNOWN", "ZERO", "Kind", "Length", "Value", "number"]
+
+
+class Kind(IntEnum):
+    """The kinds of values."""
+
+    UNINIT = 0
+    STALE = 1
+    NUMBER = 2
+    CONTEXT = 3
+    STACK = 4
+    PACKET = 5
+    PACKET_END = 6
+    PACKET_META = 7
+    MAP = 8
+    MAP_VALUE = 9
+    MAP_VALUE_OR_NULL = 10
+    FUNCTION = 11
+    OPAQUE = 12
+
+    @property
+    def words(self) -> str:
+        """The kind in a sentence."""
+        return _WORDS[self]
+
+
+_WORDS: Final = {
+    Kind.UNINIT: "not initialised",
+    Kind.STALE: "a packet pointer from before the packet moved",
+    Kind.NUMBER: "a number",
+    Kind.CONTEXT: "the context",
+    Kind.STACK: "a pointer to the stack",
+    Kind.PACKET: "a pointer into the packet",
+    Kind.PACKET_END: "the end of the packet",
+    Kind.PACKET_META: "a pointer to the packet's metadata",
+    Kind.MAP: "a map",
+    Kind.MAP_VALUE: "a pointer to a map value",
+    Kind.MAP_VALUE_OR_NULL: "a pointer to a map value or null",
+    Kind.FUNCTION: "a function",
+    Kind.OPAQUE: "a kernel object",
+}
+
+
+class Length(NamedTuple):
+    """A number that is `end of packet - (base of `base` + `offset`)`."""
+
+    base: int
+    offset: int
+
+
+class Value(NamedTuple):
+    """A register's contents.
+
+    Numbers: `number` is the value; those with the same `id` (not 0) differ by constants: value = unknown(id) + `offset`;
+    `length` is set when the number is a distance to the packet's end.
+    Pointers: base + `number` (the variable part) + `offset`. `id` names the base of a packet pointer or the lookup that made an
+    or-null pointer. `target` is the frame of a stack pointer, the index of a map, the slot of a function.
+    """
+
+    kind: Kind
+    number: Scalar
+    offset: int = 0
+    id: int = 0
+    target: int = 0
+    length: Length | None = None
+
+
+ZERO: Final = DOMAIN.const(0)
+UNINIT: Final = Value(Kind.UNINIT, ZERO)
+STALE: Final = Value(Kind.STALE, ZERO)
+UNKNOWN: Final = Value(Kind.NUMBER, DOMAIN.unknown)
+CONTEXT: Final = Value(Kind.CONTEXT, ZERO)
+NUMBER_KINDS: Final = frozenset({Kind.NUMBER})
+
+
+def number(scalar: Scalar) -> Value:
+    """A number that is linked to no other."""
+    return Value(Kind.NUMBER, scalar)

@@ -1,0 +1,115 @@
+"""From a program to its proof, pass by pass.
+
+Not here: any pass.
+
+    graph_of        the code is a program: jumps, functions, reachability, live registers
+    Explorer.run    every path is safe: obligations judged by the checker, trusted by the transfer functions
+    _facts          what was learnt, for engines and users
+"""
+
+from __future__ import annotations
+
+from runtime.isa import CallLocal, Code, LoadFunction
+from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
+from runtime.verifier.domains import DOMAIN
+from runtime.verifier.explore import Explorer, Watcher
+from runtime.verifier.failure import Failure, FailureCode, Rejected
+from runtime.verifier.flow import Graph, graph_of
+from runtime.verifier.platform import Notebook, Platform
+from runtime.verifier.policy import Policy
+from runtime.verifier.report import error_of
+from runtime.verifier.verified import _SEAL, Facts, VerifiedProgram
+
+__all__ = ["verify"]
+
+_STACK_LIMIT = 512
+
+
+def verify(
+    spec: ProgramSpec,
+    program_type: ProgramType,
+    maps: tuple[MapSpec, ...],
+    registry: Registry,
+    *,
+    policy: Policy | None = None,
+    watcher: Watcher | None = None,
+) -> VerifiedProgram:
+    """Prove a program safe, or raise VerificationError with the first cause.
+
+    `maps` are those of the object, in the order that the code's indices mean.
+    """
+    DOMAIN.trim()
+    platform = Platform(spec, program_type, maps, registry, policy or Policy())
+    explorer: Explorer | None = None
+    try:
+        graph = graph_of(spec.code, spec.subprograms)
+        explorer = Explorer(platform, graph, watcher)
+        notebook = explorer.run()
+        _combined_stack(spec.code, graph, notebook)
+    except Rejected as rejected:
+        raise error_of(spec, rejected, explorer.state if explorer else None) from None
+    return VerifiedProgram(
+        _SEAL,
+        spec=spec,
+        program_type=program_type,
+        maps=maps,
+        facts=_facts(spec.code, graph, notebook),
+        warnings=_warnings(spec, graph, notebook),
+    )
+
+
+def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
+    helpers = notebook.helpers.values()
+    return Facts(
+        context_fields=dict(notebook.context_fields),
+        call_maps={pc: frozenset(maps) for pc, maps in notebook.call_maps.items()},
+        callbacks={pc: frozenset(starts) for pc, starts in notebook.callbacks.items()},
+        constants={pc: value for pc, value in notebook.constants.items() if value is not None},
+        unreachable=frozenset(pc for pc in range(len(code)) if pc not in notebook.visited and graph.successors[pc]),
+        branches={pc: next(iter(seen)) for pc, seen in notebook.outcomes.items() if len(seen) == 1},
+        stack={start: notebook.stack[start] for start in graph.starts},
+        helpers=dict(notebook.helpers),
+        maps=frozenset(notebook.maps),
+        reads_packet=notebook.reads_packet,
+        writes_packet=notebook.writes_packet,
+        moves_packet=notebook.moves_packet,
+        reads_clock=any(helper.reads_clock for helper in helpers),
+        reads_random=any(helper.reads_random for helper in helpers),
+        reads_uninitialised_stack=notebook.reads_uninitialised_stack,
+        steps=notebook.steps,
+    )
+
+
+def _warnings(spec: ProgramSpec, graph: Graph, notebook: Notebook) -> tuple[str, ...]:
+    found = list(notebook.warnings)
+    if notebook.reads_uninitialised_stack:
+        found.append("reads stack that was not written on every path; it is zero here and unknown on other systems")
+    if graph.unreachable:
+        first = min(graph.unreachable)
+        line = spec.line_at(first)
+        where = f"{line.file}:{line.line}" if line else f"instruction {first}"
+        found.append(f"{len(graph.unreachable)} instructions cannot be reached, the first at {where}")
+    return tuple(found)
+
+
+def _combined_stack(code: Code, graph: Graph, notebook: Notebook) -> None:
+    """The frames of any chain of calls fit in 512 bytes together."""
+    calls: dict[int, set[int]] = {start: set() for start in graph.starts}
+    for pc in notebook.visited:
+        match code[pc]:
+            case CallLocal(offset) | LoadFunction(_, offset):
+                calls[graph.function[pc]].add(pc + 1 + offset)
+            case _:
+                pass
+    _deepest(0, calls, notebook, 0, ())
+
+
+def _deepest(start: int, calls: dict[int, set[int]], notebook: Notebook, above: int, chain: tuple[int, ...]) -> None:
+    if start in chain:
+        raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle"), start)
+    total = above + (max(1, notebook.stack[start]) + 15) // 16 * 16
+    if total > _STACK_LIMIT:
+        message = f"the stacks of {len(chain) + 1} functions need {total} bytes together, more than {_STACK_LIMIT}"
+        raise Rejected(Failure(FailureCode.STACK, message), start)
+    for callee in calls[start]:
+        _deepest(callee, calls, notebook, total, (*chain, start))
