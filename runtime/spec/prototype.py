@@ -67,8 +67,10 @@ class ReturnType(Enum):
     SOCKET_OR_NULL = "sock_or_null"
     SOCK_COMMON_OR_NULL = "sock_common_or_null"
     TCP_SOCK_OR_NULL = "tcp_sock_or_null"
+    BTF_ID = "btf_id"
     BTF_ID_OR_NULL = "btf_id_or_null"
     MEMORY_OR_BTF_ID = "mem_or_btf_id"
+    MEMORY_OR_BTF_ID_OR_NULL = "mem_or_btf_id_or_null"
     DYNPTR_MEMORY_OR_NULL = "dynptr_mem_or_null"
 
 

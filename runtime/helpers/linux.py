@@ -1,0 +1,55 @@
+"""All helpers of Linux as rows: what verification must know of them.
+
+Not here: natives. A row says what a helper takes and gives; who can run one replaces `native`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from runtime.helpers.linux_table import TABLE
+from runtime.spec import Arg, ArgType, Helper, Prototype, ReturnType
+
+__all__ = ["LINUX_HELPERS", "linux_helper"]
+
+_ARGUMENT: Final = re.compile(r"([a-z_]+)(\??)(!?)(-?)(?::([0-9]+))?")
+_ARG_TYPES: Final = {each.value: each for each in ArgType}
+_RETURNS: Final = {each.value: each for each in ReturnType}
+
+
+def _argument(text: str) -> Arg:
+    parts = _ARGUMENT.fullmatch(text)
+    assert parts is not None, text
+    kind, nullable, writes, releases, size = parts.groups()
+    return Arg(_ARG_TYPES[kind], bool(nullable), bool(writes), int(size or 0), bool(releases))
+
+
+def _row(line: str) -> Helper:
+    what, _, effects = line.partition("/")
+    number, name, result, *arguments = what.split()
+    flags = frozenset(effects.split())
+    return Helper(
+        id=int(number),
+        name=name.removeprefix("*"),
+        prototype=Prototype(
+            args=tuple(_argument(each) for each in arguments),
+            ret=_RETURNS[result],
+            packet_access="packet" in flags,
+            invalidates_packet="moves" in flags,
+            gpl_only="gpl" in flags,
+            acquires="acquires" in flags,
+        ),
+        moves_packet="moves" in flags and name != "tail_call",
+    )
+
+
+LINUX_HELPERS: Final[tuple[Helper, ...]] = tuple(_row(line) for line in TABLE.strip().splitlines())
+"""In order of number. Helpers that only one hook has are named without the hook's prefix (number 44: "adjust_head")."""
+
+_BY_NUMBER: Final = {each.id: each for each in LINUX_HELPERS}
+
+
+def linux_helper(number: int) -> Helper:
+    """The row of a helper, to be completed with `dataclasses.replace`; raises KeyError for numbers Linux has not."""
+    return _BY_NUMBER[number]
