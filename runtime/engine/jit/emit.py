@@ -127,6 +127,16 @@ class Emitter:
         pointer = self.value(f"inttoptr i64 {self.get(index)} to ptr")
         return self.value(f"getelementptr i8, ptr {pointer}, i64 {offset}") if offset else pointer
 
+    def copied(self, index: int, size: int) -> str:
+        """The address, as a word, of a copy of what the register points to, if that is the frame; else the register."""
+        base = self._bases[index]
+        if base is None or base.kind != FRAME:
+            return self.get(index)
+        spot = self.slot(f"[{size} x i8], align 8")
+        original = self.address(index, 0)
+        self.line(f"call void @llvm.memcpy.p0.p0.i64(ptr align 8 {spot}, ptr align 1 {original}, i64 {size}, i1 false)")
+        return self.value(f"ptrtoint ptr {spot} to i64")
+
     def _based(self, base: Base, offset: int) -> str:
         if base.kind == FRAME:
             return self.value(f"getelementptr i8, ptr %stack, i64 {self._stack + base.offset + offset}")

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, final
 
 from runtime.engine.jit.link import Image, image, listing
+from runtime.engine.jit.operations import address_of
 from runtime.engine.jit.unit import MapShape
 from runtime.engine.programs import PROGRAMS
 from runtime.errors import InternalError
@@ -52,6 +53,7 @@ class JitExecutable:
 
     def _load(self, unit: Image) -> int:
         imports = {f"map{index}": self._addresses[index] for index in unit.maps}
+        imports |= {each.symbol: address_of(each) for each in unit.operations}
         loaded = llvm.load(unit.data, imports=imports, exports=[unit.symbol])
         self._loaded.append(loaded)
         return loaded.address(unit.symbol)

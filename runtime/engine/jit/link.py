@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from runtime.engine.jit.lower import DRIVE, ENTRY, lower
-from runtime.engine.jit.unit import MapShape, Unit
+from runtime.engine.jit.unit import MapShape, Operation, Unit
 from runtime.errors import InternalError
 from runtime.native import cache as disk
 from runtime.native import llvm
@@ -25,11 +25,12 @@ __all__ = ["Image", "image", "listing"]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An object file with one external function, `symbol`, that wants the addresses of `maps` (by index)."""
+    """An object file with one external function, `symbol`, that wants the addresses of maps (by index) and operations."""
 
     symbol: str
     data: bytes
     maps: frozenset[int]
+    operations: tuple[Operation, ...]
     tail_calls: bool
 
 
@@ -47,7 +48,13 @@ def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -
         data = llvm.emit(module)
         disk.store(name, data)
     symbol = DRIVE if driven else ENTRY
-    return Image(symbol=symbol, data=data, maps=frozenset(unit.used_maps), tail_calls=unit.tail_calls)
+    return Image(
+        symbol=symbol,
+        data=data,
+        maps=frozenset(unit.used_maps),
+        operations=tuple(unit.operations.values()),
+        tail_calls=unit.tail_calls,
+    )
 
 
 def listing(program: VerifiedProgram, maps: Sequence[MapShape]) -> tuple[str, str]:
@@ -71,10 +78,11 @@ def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
     symbol = DRIVE if driven else ENTRY
     llvm.debug("ir", f"{name}, before optimisation", lambda: text)
     module = llvm.parse(llvm.header() + text)
+    module.name = name
     llvm.link(module, [bitcode(each) for each in closure(unit.natives)])
     llvm.internalise(module, {symbol})
-    llvm.optimise(module)
-    missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps}
+    llvm.optimise(module, vectorise=False)  # frames differ: what little could be vectorised became slower
+    missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps} - unit.operations.keys()
     if missing:
         raise InternalError(f"program {name} would need {', '.join(sorted(missing))}")
     llvm.debug("ir", name, lambda: str(module))

@@ -12,7 +12,7 @@ from runtime.engine.jit.flow import Block, blocks
 from runtime.engine.jit.lower_alu import byte_swap, condition, move_signed, negate, operate
 from runtime.engine.jit.lower_calls import FUNCTION_WORDS, call_helper, call_local, function_name
 from runtime.engine.jit.lower_memory import atomic, load, store
-from runtime.engine.jit.unit import Unit
+from runtime.engine.jit.unit import ATTRIBUTES, Unit
 from runtime.errors import UnsupportedError
 from runtime.isa import (
     Alu,
@@ -50,23 +50,24 @@ _DECLARATIONS: Final = """\
 declare i16 @llvm.bswap.i16(i16)
 declare i32 @llvm.bswap.i32(i32)
 declare i64 @llvm.bswap.i64(i64)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 """
-_ENTRY_FACE: Final = """\
-define i64 @entry(ptr %context, ptr %environment) nounwind null_pointer_is_valid {
-%r = call i64 @program(ptr %context, ptr %environment) alwaysinline
-ret i64 %r
-}
-"""
-_DRIVER_FACE: Final = """\
-define i64 @xs_call_program(i64 %c, i64 %e) alwaysinline nounwind null_pointer_is_valid {{
-%context = inttoptr i64 %c to ptr
-%environment = inttoptr i64 %e to ptr
-%r = call i64 @program(ptr %context, ptr %environment) alwaysinline
+_ENTRY_FACE: Final = f"""\
+define i64 @entry({_RECORDS}) {ATTRIBUTES} {{
+%r = call i64 @program({_RECORDS}) alwaysinline
 ret i64 %r
 }}
-define i64 @drive(i64 %batch, i64 %env) nounwind null_pointer_is_valid {{
-%r = call i64 @{symbol}(i64 %batch, i64 %env) alwaysinline
+"""
+_DRIVER_FACE: Final = f"""\
+define i64 @xs_call_program(i64 %c, i64 %e) alwaysinline {ATTRIBUTES} {{
+%context = inttoptr i64 %c to ptr
+%environment = inttoptr i64 %e to ptr
+%r = call i64 @program({_RECORDS}) alwaysinline
+ret i64 %r
+}}
+define i64 @drive(i64 %batch, i64 %env) {ATTRIBUTES} {{
+%r = call i64 @DRIVER(i64 %batch, i64 %env) alwaysinline
 ret i64 %r
 }}
 """
@@ -80,7 +81,7 @@ def lower(program: VerifiedProgram, unit: Unit, *, driver: NativeFunction | None
     this engine cannot run.
     """
     functions = [_function(program, unit, start) for start in _starts(program)]
-    face = _ENTRY_FACE if driver is None else _DRIVER_FACE.format(symbol=unit.native(driver).symbol)
+    face = _ENTRY_FACE if driver is None else _DRIVER_FACE.replace("DRIVER", unit.native(driver).symbol)
     return _DECLARATIONS + unit.text + "".join(functions) + face
 
 
@@ -96,12 +97,12 @@ def _function(program: VerifiedProgram, unit: Unit, start: int) -> str:
     for block in blocks(code, start, end, program.facts, context=start == 0):
         _block(e, program, unit, block)
     if start == 0:
-        head = f"define internal i64 @program({_RECORDS}) nounwind null_pointer_is_valid {{"
+        head = f"define internal i64 @program({_RECORDS}) {ATTRIBUTES} {{"
         given = ["store i64 %c1, ptr %r1"]
         e.slots.append("%c1 = ptrtoint ptr %context to i64")
     else:
         words = ", ".join(f"i64 %a{at}" for at in range(1, FUNCTION_WORDS + 1))
-        head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) nounwind null_pointer_is_valid {{"
+        head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) {ATTRIBUTES} {{"
         given = [f"store i64 %a{at}, ptr %r{at}" for at in range(1, FUNCTION_WORDS + 1)]
     frame = [f"%stack = alloca [{size} x i8], align 16", *(f"%r{at} = alloca i64" for at in range(11))]
     if program.facts.reads_uninitialised_stack and size:

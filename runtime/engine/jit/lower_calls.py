@@ -13,7 +13,7 @@ from runtime.engine.jit.emit import Emitter
 from runtime.engine.jit.unit import Unit
 from runtime.errors import InternalError, UnsupportedError
 from runtime.isa import CallHelper, CallLocal
-from runtime.spec import Env, Helper, MapOp
+from runtime.spec import ArgType, Env, Helper, MapOp, MapSpec
 from runtime.verifier.verified import Facts
 
 __all__ = ["FUNCTION_WORDS", "call_helper", "call_local", "function_name"]
@@ -21,6 +21,7 @@ __all__ = ["FUNCTION_WORDS", "call_helper", "call_local", "function_name"]
 FUNCTION_WORDS: Final = 5
 _ENVIRONMENT: Final = "ptrtoint ptr %environment to i64"
 _MAX_LOOPS: Final = 1 << 23
+_COPIED: Final = 64  # keys and values up to so many bytes are handed over as copies, so that the frame stays private
 
 
 def function_name(start: int) -> str:
@@ -50,7 +51,7 @@ def call_helper(e: Emitter, unit: Unit, facts: Facts, pc: int, instruction: Call
         words = [f"i64 {each}" for each in [e.value(_ENVIRONMENT), *(e.get(at) for at in range(1, native.arity))]]
         e.set(0, e.value(f"call i64 @{native.symbol}({', '.join(words)})"))
     elif helper.map_op is not None:
-        e.set(0, _call_map(e, unit, _maps(facts, pc, helper), helper.map_op))
+        e.set(0, _call_map(e, unit, _maps(facts, pc, helper), helper, helper.map_op))
     elif helper.builtin in _BUILTINS:
         _BUILTINS[helper.builtin](e, unit, facts, pc, helper)
     else:
@@ -64,17 +65,29 @@ def _maps(facts: Facts, pc: int, helper: Helper) -> list[int]:
     return maps
 
 
-def _call_map(e: Emitter, unit: Unit, maps: list[int], op: MapOp) -> str:
+def _call_map(e: Emitter, unit: Unit, maps: list[int], helper: Helper, op: MapOp) -> str:
     """The operation on the map in r1, which is one of those; its other words are r2 and on."""
 
     def one(index: int) -> str:
         name, count = unit.map_op(index, op)
-        words = [f"i64 {each}" for each in [e.value(_ENVIRONMENT), *(e.get(at) for at in range(2, 2 + count))]]
+        words = [f"i64 {e.value(_ENVIRONMENT)}"]
+        for at in range(2, 2 + count):
+            size = 0 if unit.is_inside(index, op) else _given(unit.maps[index].spec, helper, at)
+            words.append(f"i64 {e.copied(at, size) if 0 < size <= _COPIED else e.get(at)}")
         return e.value(f"call i64 @{name}({', '.join(words)})")
 
     if len(maps) > 1:
         e.preload(range(1, 6))  # every branch of the choice may read every argument
     return _choose(e, [(unit.map_address(index), one, index) for index in maps], 1)
+
+
+def _given(spec: MapSpec, helper: Helper, register: int) -> int:
+    """How many bytes the operation reads, and only reads, where the register points; 0 when that is not known."""
+    arguments = helper.prototype.args
+    argument = arguments[register - 1] if register <= len(arguments) else None
+    if argument is None or argument.writes:
+        return 0
+    return {ArgType.MAP_KEY: spec.key_size, ArgType.MAP_VALUE: spec.value_size}.get(argument.type, 0)
 
 
 def _choose(e: Emitter, options: list[tuple[str, Callable[[int], str], int]], register: int) -> str:
