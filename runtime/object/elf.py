@@ -156,7 +156,7 @@ class _Reader:
         self._check_header()
         sections = tuple(self._sections())
         symbols = self._symbols(sections)
-        relocations: dict[int, tuple[ElfRelocation, ...]] = {}
+        relocations: dict[int, list[ElfRelocation]] = {}
         budget = _MAX_RELOCATIONS
         for section in sections:
             if section.type not in {SectionType.REL, SectionType.RELA} or not 0 < section.info < len(sections):
@@ -166,8 +166,9 @@ class _Reader:
                 continue
             found = self._relocations(section, target, symbols, budget)
             budget -= len(found)
-            relocations[target.index] = relocations.get(target.index, ()) + found
-        return ElfFile(sections=sections, symbols=symbols, relocations=relocations, data=self._data)
+            relocations.setdefault(target.index, []).extend(found)
+        by_target = {index: tuple(found) for index, found in relocations.items()}
+        return ElfFile(sections=sections, symbols=symbols, relocations=by_target, data=self._data)
 
     def _check_header(self) -> None:
         machine, kind = self._elf["e_machine"], self._elf["e_type"]
@@ -241,7 +242,7 @@ class _Reader:
 
     def _relocations(
         self, section: ElfSection, target: ElfSection, symbols: tuple[ElfSymbol, ...], budget: int
-    ) -> tuple[ElfRelocation, ...]:
+    ) -> list[ElfRelocation]:
         if section.type is SectionType.RELA:
             raise UnsupportedError(f"section {section.name!r}: relocations with addends; clang writes them without")
         shape = self._elf.structs.Elf_Rel
@@ -254,7 +255,7 @@ class _Reader:
             if offset >= target.size:
                 raise ObjectError(f"section {section.name!r}: a relocation at byte {offset}, outside {target.name!r}")
             found.append(ElfRelocation(offset=offset, type=entry["r_info_type"], symbol=symbols[symbol]))
-        return tuple(found)
+        return found
 
 
 def _content(data: bytes, section: ElfSection) -> bytes:

@@ -23,7 +23,7 @@ from runtime.spec import LineInfo, Subprogram
 __all__ = ["LinkedProgram", "link"]
 
 _MAX_PROGRAM: Final = 1_000_000
-_MAX_OBJECT: Final = 1 << 21
+_MAX_OBJECT: Final = 1 << 20
 _IMM: Final = struct.Struct("<i")
 _IMM_AT: Final = 4
 _GLOBAL: Final = 1

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runtime.errors import InputError
+from runtime.errors import DecodeError, InputError
 from runtime.isa import decode
 from runtime.object.btf import Btf
 from runtime.object.btf_ext import read_btf_ext
 from runtime.object.elf import SymbolType, read_elf
-from runtime.object.link import link
+from runtime.object.link import LinkedProgram, link
 from runtime.object.mapdefs import read_maps
 from runtime.object.relocate import Relocator
 from runtime.object.sections import Layout, survey, takes_relocations
@@ -41,19 +41,26 @@ def _read(data: bytes, name: str) -> ObjectSpec:
     info = None if btf is None or layout.btf_ext is None else read_btf_ext(layout.btf_ext, btf)
     maps = read_maps(layout, btf, object_name=name)
     relocator = Relocator(layout, maps, btf, info)
-    programs = tuple(
-        ProgramSpec(
-            name=each.name,
-            section=each.section,
-            code=decode(each.code),
-            subprograms=each.subprograms,
-            lines=each.lines,
-            license=layout.license,
-        )
-        for each in link(layout, relocator, btf, info)
-    )
+    linked = tuple(link(layout, relocator, btf, info))  # all sizes are judged before anything is decoded
+    programs = tuple(_program(each, layout.license) for each in linked)
     types = None if btf is None else BtfTypes(btf, dict(_shapes(layout)))
     return ObjectSpec(name=name, programs=programs, maps=maps.specs, license=layout.license, types=types)
+
+
+def _program(linked: LinkedProgram, license_text: str) -> ProgramSpec:
+    try:
+        code = decode(linked.code)
+    except DecodeError as error:
+        error.add_note(f"in program {linked.name!r} of section {linked.section!r}")
+        raise
+    return ProgramSpec(
+        name=linked.name,
+        section=linked.section,
+        code=code,
+        subprograms=linked.subprograms,
+        lines=linked.lines,
+        license=license_text,
+    )
 
 
 def _shapes(layout: Layout) -> Iterator[tuple[str, SectionShape]]:

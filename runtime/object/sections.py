@@ -101,6 +101,7 @@ def survey(elf: ElfFile) -> Layout:
         if symbol.section > 0:
             symbols.setdefault(symbol.section, []).append(symbol)
     sections = [s for s in elf.sections if s.size]
+    _check_sizes(elf, sections)
     functions = {s.index: _functions(s, symbols.get(s.index, [])) for s in sections if s.executable}
     return Layout(
         elf=elf,
@@ -114,6 +115,13 @@ def survey(elf: ElfFile) -> Layout:
         btf=_bytes(elf, _single(sections, ".BTF")),
         btf_ext=_bytes(elf, _single(sections, ".BTF.ext")),
     )
+
+
+def _check_sizes(elf: ElfFile, sections: list[ElfSection]) -> None:
+    """Sections lie beside each other; if they overlapped, a small file could fill any memory."""
+    held = sum(s.size for s in sections if s.executable or (_data_kind(s) and s.type is not SectionType.NOBITS))
+    if held > len(elf.data):
+        raise ObjectError(f"sections of {held} bytes of code and data in a file of {len(elf.data)} (is it cut?)")
 
 
 def _single(sections: list[ElfSection], name: str) -> ElfSection | None:

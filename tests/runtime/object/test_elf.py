@@ -57,7 +57,9 @@ NAME, FLAGS, OFFSET, SIZE, LINK, ENTRY = 0, 8, 24, 32, 40, 56
         pytest.param(
             patched(DISPATCHER, section_field(DISPATCHER, "xdp", NAME), "<I", 1 << 31), "string", id="no name"
         ),
-        pytest.param(patched(DISPATCHER, section_field(DISPATCHER, "xdp", SIZE), "<Q", 1 << 60), "xdp", id="huge code"),
+        pytest.param(
+            patched(DISPATCHER, section_field(DISPATCHER, "xdp", SIZE), "<Q", 1 << 60), "is it cut", id="huge code"
+        ),
         pytest.param(
             patched(DISPATCHER, section_field(DISPATCHER, "xdp", SIZE), "<Q", 3023), "whole number", id="odd code"
         ),
