@@ -1,0 +1,36 @@
+"""XDP in user space: programs over captures and interfaces.
+
+Not here: the engine (runtime) and the wire (netdev). Names are resolved when first used, so that importing the package is
+cheap.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from xdp.extension import default_registry
+    from xdp.hooks.xdp import Result, XdpProgram
+    from xdp.replay import Report, replay
+    from xdp.verdict import Verdict
+
+__all__ = ["Report", "Result", "Verdict", "XdpProgram", "default_registry", "replay"]
+
+_HOMES: Final = {
+    "Report": "xdp.replay",
+    "Result": "xdp.hooks.xdp",
+    "Verdict": "xdp.verdict",
+    "XdpProgram": "xdp.hooks.xdp",
+    "default_registry": "xdp.extension",
+    "replay": "xdp.replay",
+}
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name in _HOMES:
+        found = getattr(import_module(_HOMES[name]), name)
+        globals()[name] = found
+        return found
+    raise AttributeError(f"module 'xdp' has no attribute {name!r}")

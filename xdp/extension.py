@@ -1,0 +1,66 @@
+"""What XDP teaches the engine: one extension, and the registry that everybody uses by default.
+
+Not here: the rows' contents (context, helpers, verdict).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from runtime.helpers import CORE_HELPERS
+from runtime.maps import CORE_MAP_KINDS
+from runtime.spec import Extension, ProgramType, Registry, Section
+from xdp.context import XDP_MD
+from xdp.driver import drive
+from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
+from xdp.verdict import VERDICTS
+
+if TYPE_CHECKING:
+    from runtime.loader import Program
+
+__all__ = ["CORE_EXTENSION", "XDP_EXTENSION", "default_registry"]
+
+_ENTRY_POINTS: Final = "xdpsim.extensions"
+
+
+def _face(program: Program) -> Any:
+    from xdp.hooks.xdp import XdpProgram
+
+    return XdpProgram(program)
+
+
+CORE_EXTENSION: Final = Extension(name="core", helpers=CORE_HELPERS, map_kinds=CORE_MAP_KINDS)
+
+XDP_EXTENSION: Final = Extension(
+    name="xdp",
+    program_types=(
+        ProgramType(
+            name="xdp",
+            linux_type=6,
+            context=XDP_MD,
+            helpers=XDP_HELPER_NUMBERS,
+            driver=drive,
+            verdicts=VERDICTS,
+            face=_face,
+        ),
+    ),
+    helpers=XDP_HELPERS,
+    sections=(
+        Section(prefix="xdp", program_type="xdp", attach_type="xdp", parameter=True),
+        Section(prefix="xdp.frags", program_type="xdp", attach_type="xdp", parameter=True),
+        Section(prefix="xdp/devmap", program_type="xdp", attach_type="devmap"),
+        Section(prefix="xdp.frags/devmap", program_type="xdp", attach_type="devmap"),
+        Section(prefix="xdp/cpumap", program_type="xdp", attach_type="cpumap"),
+        Section(prefix="xdp.frags/cpumap", program_type="xdp", attach_type="cpumap"),
+    ),
+)
+
+
+@cache
+def default_registry() -> Registry:
+    """The core, XDP, and what installed packages add through the entry-point group `xdpsim.extensions`."""
+    from importlib.metadata import entry_points
+
+    extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
+    return Registry((CORE_EXTENSION, XDP_EXTENSION, *extra))

@@ -1,0 +1,261 @@
+"""The XDP hook: frames in batches go in, verdicts and the frames as the program left them come out.
+
+Not here: where frames come from, and what is done with them afterwards.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from netdev.port import FrameBatch, pack
+from runtime.engine import Environment
+from runtime.native import memory
+from runtime.spec import ClockMode, Env
+from xdp.driver import BATCH_SIZE, HARD_SIZE, Batch
+from xdp.verdict import Verdict, verdict_of
+
+if TYPE_CHECKING:
+    from runtime.loader import Program
+
+__all__ = ["BatchResult", "Hook", "Result", "XdpProgram"]
+
+_SLOT_SLACK: Final = 256 + 128 + 64
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What became of one frame: the verdict, the value that the program returned, the frame as it left it."""
+
+    verdict: Verdict
+    data: bytes = field(repr=False)
+    returned: int
+    redirect_ifindex: int | None = None
+
+    @property
+    def packet(self) -> Any:
+        """The frame as a scapy packet."""
+        from scapy.layers.l2 import Ether
+
+        return Ether(self.data)
+
+
+@final
+@dataclass(slots=True, kw_only=True)
+class BatchResult:
+    """What became of a batch: `returned[i]` as it was, and where the frame lies now.
+
+    `frames` are the frames as the program left them (only when they were kept). `modified` counts those that differ.
+    `run_ns` is the time inside the native call. Arrays and memory are overwritten by the next batch of the same hook.
+    """
+
+    returned: NDArray[np.uint32]
+    frames: FrameBatch | None
+    targets: NDArray[np.uint32]
+    modified: int
+    run_ns: int
+
+    @property
+    def verdicts(self) -> NDArray[np.uint32]:
+        """Verdicts by frame; what is no action is XDP_ABORTED."""
+        aborted = np.uint32(Verdict.XDP_ABORTED)
+        return np.where(self.returned > Verdict.XDP_REDIRECT, aborted, self.returned).astype(np.uint32, copy=False)
+
+
+@final
+class Hook:
+    """One worker's end of the hook: its environment, its buffers. Not thread-safe; make one for each worker."""
+
+    def __init__(
+        self,
+        program: Program,
+        *,
+        engine: str | None = None,
+        ifindex: int = 1,
+        queue: int = 0,
+        cpu: int = 0,
+        seed: int = 0,
+        clock: ClockMode = ClockMode.PACKET,
+        keep: bool = False,
+    ) -> None:
+        facts = program.verified.facts
+        self._executable = program.executable(engine)
+        self._copies = keep or facts.writes_packet or facts.moves_packet or _may_tail_call(program)
+        self._keep = keep
+        self.environment = Environment(cpu=cpu, seed=seed, clock=clock)
+        self._record = (ctypes.c_uint64 * (BATCH_SIZE // 8))()
+        self._address = ctypes.addressof(self._record)
+        memory.register(self._address, BATCH_SIZE, self._record)
+        self._set(Batch.IFINDEX, ifindex)
+        self._set(Batch.QUEUE, queue)
+        self._set(Batch.COPY, int(self._copies))
+        self._set(Batch.KEEP, int(keep))
+        self._slots = np.zeros(0, np.uint8)
+        self._arrays = _Arrays(0)
+
+    def _set(self, word: Batch, value: int) -> None:
+        self._record[word // 8] = value
+
+    def run(self, batch: FrameBatch, *, checked: bool = False) -> BatchResult:
+        """Run every frame. `checked`: natives run under Python, so the batch's memory is registered with them."""
+        count = len(batch)
+        self._reserve(count, self._slot_bytes(batch))
+        arrays = self._arrays
+        self._set(Batch.BASE, batch.base)
+        self._set(Batch.COUNT, count)
+        self._set(Batch.OFFSETS, _address(batch.offsets))
+        self._set(Batch.CAPLENS, _address(batch.caplens))
+        self._set(Batch.TIMESTAMPS, _address(batch.timestamps))
+        self._set(Batch.MODIFIED, 0)
+        if checked:
+            with _visible(batch, arrays, self._slots):
+                run_ns = self._drive()
+        else:
+            run_ns = self._drive()
+        kept = None
+        if self._keep:
+            kept = FrameBatch(
+                base=_address(self._slots),
+                offsets=arrays.out_offsets[:count],
+                caplens=arrays.out_lengths[:count],
+                lengths=arrays.out_lengths[:count],
+                timestamps=batch.timestamps,
+                interfaces=batch.interfaces,
+                owner=self._slots,
+            )
+        return BatchResult(
+            returned=arrays.returned[:count],
+            frames=kept,
+            targets=arrays.targets[:count],
+            modified=int(self._record[Batch.MODIFIED // 8]),
+            run_ns=run_ns,
+        )
+
+    def _drive(self) -> int:
+        started = time.perf_counter_ns()
+        self._executable.drive(self._address, self.environment.address)
+        return time.perf_counter_ns() - started
+
+    def _slot_bytes(self, batch: FrameBatch) -> int:
+        if not self._copies or not len(batch):
+            return 0
+        if not self._keep:
+            return max(HARD_SIZE, int(batch.caplens.max()) + _SLOT_SLACK)
+        sizes = np.maximum(batch.caplens.astype(np.uint64) + _SLOT_SLACK, HARD_SIZE + 64)
+        return int(sizes.sum())
+
+    def _reserve(self, count: int, slot_bytes: int) -> None:
+        """Buffers large enough, and their addresses in the record."""
+        if len(self._slots) < slot_bytes:
+            self._slots = np.zeros(slot_bytes, np.uint8)
+            self._set(Batch.SLOTS, _address(self._slots))
+        if len(self._arrays.returned) < count:
+            arrays = self._arrays = _Arrays(count)
+            self._set(Batch.RETURNS, _address(arrays.returned))
+            self._set(Batch.OUT_OFFSETS, _address(arrays.out_offsets))
+            self._set(Batch.OUT_LENGTHS, _address(arrays.out_lengths))
+            self._set(Batch.TARGETS, _address(arrays.targets))
+
+    def close(self) -> None:
+        """Withdraw the hook's memory from natives."""
+        memory.unregister(self._address)
+        self.environment.close()
+
+
+@final
+class _Arrays:
+    """What the driver writes, a word a frame."""
+
+    def __init__(self, count: int) -> None:
+        self.returned = np.zeros(count, np.uint32)
+        self.out_offsets = np.zeros(count, np.uint64)
+        self.out_lengths = np.zeros(count, np.uint32)
+        self.targets = np.zeros(count, np.uint32)
+
+
+def _address(array: NDArray[Any]) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def _may_tail_call(program: Program) -> bool:
+    """Programs behind a tail call may write the packet, whatever this one does."""
+    return any(helper.builtin == "tail_call" for helper in program.verified.facts.helpers.values())
+
+
+class _visible:  # noqa: N801  a context manager
+    """Registers a batch's memory for natives that run under Python."""
+
+    def __init__(self, batch: FrameBatch, arrays: _Arrays, slots: NDArray[np.uint8]) -> None:
+        low = int(batch.offsets.min()) if len(batch) else 0
+        high = int((batch.offsets + batch.caplens).max()) if len(batch) else 0
+        spans = [(batch.base + low, high - low)]
+        for array in (
+            batch.offsets,
+            batch.caplens,
+            batch.timestamps,
+            arrays.returned,
+            arrays.out_offsets,
+            arrays.out_lengths,
+            arrays.targets,
+            slots,
+        ):
+            spans.append((_address(array), array.nbytes))
+        self._spans = [(address, size) for address, size in spans if size]
+        self._keep = (batch, arrays, slots)
+
+    def __enter__(self) -> None:
+        for address, size in self._spans:
+            buffer = (ctypes.c_uint8 * size).from_address(address)
+            memory.register(address, size, buffer)
+
+    def __exit__(self, *_error: object) -> None:
+        for address, _size in self._spans:
+            memory.unregister(address)
+
+
+@final
+class XdpProgram:
+    """What `obj.programs[name]` gives for an XDP program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self._hooks: dict[str, Hook] = {}
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.program.name
+
+    @property
+    def id(self) -> int:
+        """The process-wide id, as program arrays hold it."""
+        return self.program.id
+
+    @property
+    def maps(self) -> Any:
+        """The maps of the program's object, by name."""
+        return self.program.owner.maps
+
+    def run(self, packet: Any, *, engine: str | None = None, clock_ns: int = 0) -> Result:
+        """Run one frame: bytes, or anything that `bytes()` takes (a scapy packet)."""
+        frame = packet if isinstance(packet, bytes) else bytes(packet)
+        wanted = engine or self.program.owner.engine
+        if wanted not in self._hooks:
+            self._hooks[wanted] = Hook(self.program, engine=wanted, keep=True)
+        hook = self._hooks[wanted]
+        hook.environment[Env.EXTENSION] = 0
+        done = hook.run(pack([frame], timestamps=[clock_ns]), checked=wanted == "interpreter")
+        returned = int(done.returned[0])
+        verdict = verdict_of(returned)
+        assert done.frames is not None
+        target = int(done.targets[0]) if verdict is Verdict.XDP_REDIRECT else None
+        return Result(verdict=verdict, data=done.frames.frame(0), returned=returned, redirect_ifindex=target)
+
+    def __repr__(self) -> str:
+        return f"<XDP program {self.name!r} of {self.program.owner.spec.name!r}>"
