@@ -21,7 +21,7 @@ from runtime.object.strings import StringTable
 
 __all__ = ["MODIFIERS", "Btf", "BtfMember", "BtfType", "BtfVariable", "Kind", "header"]
 
-MAGIC: Final = 0xEB9F
+_MAGIC: Final = 0xEB9F
 _MAX_SIZE: Final = 16 << 20
 _MAX_DEPTH: Final = 32
 _HEAD: Final = struct.Struct("<HBBI")
@@ -242,8 +242,8 @@ def header(data: bytes, what: str, minimum: int) -> int:
         raise ObjectError(f"{what}: {len(data)} bytes, which is less than its header")
     length: int
     magic, version, _flags, length = _HEAD.unpack_from(data)
-    if magic != MAGIC:
-        raise ObjectError(f"{what}: magic number {magic:#06x}, not {MAGIC:#06x}")
+    if magic != _MAGIC:
+        raise ObjectError(f"{what}: magic number {magic:#06x}, not {_MAGIC:#06x}")
     if version != 1 or not minimum <= length <= len(data):
         raise ObjectError(f"{what}: version {version} with a header of {length} bytes is not known")
     return length

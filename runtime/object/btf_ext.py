@@ -16,11 +16,11 @@ from typing import Final, TypeVar, final
 
 from runtime.errors import ObjectError
 from runtime.object.btf import Btf, header
+from runtime.object.sections import SLOT
 
 __all__ = ["CoreRecord", "FunctionRecord", "InstructionInfo", "LineRecord", "between", "read_btf_ext"]
 
 _MAX_SIZE: Final = 16 << 20
-_SLOT: Final = 8
 _LINE_BITS: Final = 10
 
 
@@ -131,9 +131,9 @@ def _records(part: bytes, btf: Btf, shape: str, make: Callable[[tuple[int, ...]]
 
 def _in_slots(rows: Iterable[tuple[int, ...]], section: str) -> Iterable[tuple[int, ...]]:
     for row in rows:
-        if row[0] % _SLOT:
+        if row[0] % SLOT:
             raise ObjectError(f".BTF.ext: a record at byte {row[0]} of section {section!r}, inside an instruction")
-        yield (row[0] // _SLOT, *row[1:])
+        yield (row[0] // SLOT, *row[1:])
 
 
 def _word(part: bytes, at: int) -> int:

@@ -17,7 +17,7 @@ from runtime.object.strings import StringTable
 
 __all__ = ["Binding", "ElfFile", "ElfRelocation", "ElfSection", "ElfSymbol", "SectionType", "SymbolType", "read_elf"]
 
-SHF_EXECINSTR: Final = 0x4
+_SHF_EXECINSTR: Final = 0x4
 _SHF_COMPRESSED: Final = 0x800
 
 _MAX_SECTIONS: Final = 1 << 14
@@ -76,7 +76,7 @@ class ElfSection:
     @property
     def executable(self) -> bool:
         """Whether the section holds instructions."""
-        return self.type is SectionType.PROGBITS and bool(self.flags & SHF_EXECINSTR)
+        return self.type is SectionType.PROGBITS and bool(self.flags & _SHF_EXECINSTR)
 
 
 @final

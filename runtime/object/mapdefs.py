@@ -86,9 +86,6 @@ def _check_names(specs: list[MapSpec]) -> None:
         seen.add(spec.name)
 
 
-# --- .maps -----------------------------------------------------------------------------------------------------
-
-
 def _btf_maps(layout: Layout, btf: Btf | None) -> Iterator[tuple[ElfSection, int, MapSpec]]:
     section = layout.btf_maps
     if section is None:
@@ -207,9 +204,6 @@ def _with_values(btf: Btf, spec: MapSpec, values: BtfMember) -> _Definition:
     raise ObjectError(f"map {spec.name!r}: 'values' for map type {spec.kind}, which holds neither maps nor programs")
 
 
-# --- static initialisers ---------------------------------------------------------------------------------------
-
-
 def _initialised(
     layout: Layout, section: ElfSection, variables: list[BtfVariable], definitions: list[_Definition]
 ) -> list[MapSpec]:
@@ -257,9 +251,6 @@ def _program(layout: Layout, relocation: ElfRelocation, addend: int, spec: MapSp
     if function is not None and function.is_program:
         return function.name
     raise ObjectError(f"map {spec.name!r}: {symbol.name!r} is no program of this object that can be called")
-
-
-# --- global data -----------------------------------------------------------------------------------------------
 
 
 def _data_map(layout: Layout, data: DataSection, btf: Btf | None, object_name: str, taken: set[str]) -> MapSpec:

@@ -110,7 +110,7 @@ class Relocator:
                 references.append(reference)
         for relocation in wanted.values():
             raise RelocationError(
-                f"{function.name}: a reference to {_named(relocation.symbol)} from an instruction that takes none"
+                f"{function.name}: a reference to {self._named(relocation.symbol)} from an instruction that takes none"
             )
         self._check_core(function)
         return Piece(bytes(code), tuple(references))
@@ -134,23 +134,25 @@ class Relocator:
     def _call(self, function: Function, site: _Site, relocation: ElfRelocation) -> Reference:
         symbol = relocation.symbol
         if relocation.type != _R_BPF_64_32 or site.source != CallKind.LOCAL:
-            raise RelocationError(f"{function.name}: the call of {_named(symbol)} is not a call of a function")
+            raise RelocationError(f"{function.name}: the call of {self._named(symbol)} is not a call of a function")
         if symbol.section not in self._layout.functions:
             raise self._unresolved(function, symbol)
         # A call of a section's symbol counts its slots from the section's start; of a function's, imm is -1.
         start, rest = divmod(symbol.value, SLOT)
         if rest:
-            raise RelocationError(f"{function.name}: {_named(symbol)} starts inside an instruction")
+            raise RelocationError(f"{function.name}: {self._named(symbol)} starts inside an instruction")
         return Reference(site.slot, symbol.section, start + site.imm + 1)
 
     def _load(self, function: Function, site: _Site, relocation: ElfRelocation, code: bytearray) -> Reference | None:
         symbol, at = relocation.symbol, relocation.symbol.value + site.imm
         if relocation.type != _R_BPF_64_64:
-            raise RelocationError(f"{function.name}: a load of {_named(symbol)} by relocation type {relocation.type}")
+            raise RelocationError(
+                f"{function.name}: a load of {self._named(symbol)} by relocation type {relocation.type}"
+            )
         data = self._maps.data.get(symbol.section)
         if data is not None:
             if not 0 <= at < self._maps.specs[data].value_size:
-                raise RelocationError(f"{function.name}: byte {at} of {_named(symbol)} is outside its section")
+                raise RelocationError(f"{function.name}: byte {at} of {self._named(symbol)} is outside its section")
             _write(code, site, PseudoLoad.MAP_VALUE, data, at)
             return None
         place = self._maps.places.get((symbol.section, at))
@@ -160,16 +162,16 @@ class Relocator:
         if symbol.section in self._layout.functions:
             slot, rest = divmod(at, SLOT)
             if rest:
-                raise RelocationError(f"{function.name}: {_named(symbol)} starts inside an instruction")
+                raise RelocationError(f"{function.name}: {self._named(symbol)} starts inside an instruction")
             _write(code, site, PseudoLoad.FUNCTION, 0, 0)
             return Reference(site.slot, symbol.section, slot)
         raise self._unresolved(function, symbol)
 
     def _unresolved(self, function: Function, symbol: ElfSymbol) -> RelocationError | UnsupportedError:
         """Why a symbol leads nowhere."""
-        who, what = function.name, _named(symbol)
+        who, what = function.name, self._named(symbol)
         if symbol.section > 0:
-            section = self._layout.elf.sections[symbol.section].name if self._has(symbol.section) else "?"
+            section = self._section_name(symbol.section)
             return RelocationError(
                 f"{who}: {what} is in section {section!r}, which holds neither functions, maps nor global data"
             )
@@ -181,8 +183,13 @@ class Relocator:
             return UnsupportedError(f"{who}: {what} belongs to the kernel (__ksym), which is not at hand here")
         return RelocationError(f"{who}: {what} is declared and nowhere defined; link the objects first")
 
-    def _has(self, section: int) -> bool:
-        return section < len(self._layout.elf.sections)
+    def _named(self, symbol: ElfSymbol) -> str:
+        """A symbol in a message; sections' own symbols have no name."""
+        return repr(symbol.name or self._section_name(symbol.section))
+
+    def _section_name(self, index: int) -> str:
+        sections = self._layout.elf.sections
+        return sections[index].name if 0 < index < len(sections) else "?"
 
     def _check_core(self, function: Function) -> None:
         """CO-RE relocations keep what clang wrote: the layout that the program was compiled with is the one it runs on.
@@ -232,10 +239,6 @@ def _write(code: bytearray, site: _Site, kind: PseudoLoad, imm: int, next_imm: i
     code[at + 1] = site.registers & 0xF | kind << 4
     _IMM.pack_into(code, at + _IMM_AT, imm)
     _IMM.pack_into(code, at + SLOT + _IMM_AT, next_imm)
-
-
-def _named(symbol: ElfSymbol) -> str:
-    return repr(symbol.name) if symbol.name else f"section {symbol.section} + {symbol.value}"
 
 
 def _type_name(btf: Btf, record: CoreRecord) -> str:

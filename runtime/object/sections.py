@@ -14,10 +14,10 @@ from typing import Final, final
 from runtime.errors import ObjectError
 from runtime.object.elf import Binding, ElfFile, ElfSection, ElfSymbol, SectionType, SymbolType
 
-__all__ = ["SLOT", "TEXT", "DataKind", "DataSection", "Function", "Layout", "survey", "takes_relocations"]
+__all__ = ["SLOT", "DataKind", "DataSection", "Function", "Layout", "survey", "takes_relocations"]
 
 SLOT: Final = 8
-TEXT: Final = ".text"
+_TEXT: Final = ".text"
 
 _BTF_MAPS: Final = ".maps"
 _LEGACY_MAPS: Final = "maps"
@@ -61,7 +61,7 @@ class Function:
     @property
     def is_program(self) -> bool:
         """Whether it can be loaded by itself: what stands outside .text and is not static."""
-        return self.section.name != TEXT and not self.static
+        return self.section.name != _TEXT and not self.static
 
 
 @final
