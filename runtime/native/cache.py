@@ -18,6 +18,7 @@ __all__ = ["directory", "key", "load", "store", "toolchain"]
 
 _MAGIC: Final = b"xdpsim-cache-1\n"
 _DIGEST: Final = 32
+_MOST: Final = 4096  # entries that are kept when the directory is tidied
 _FORMAT_FILES: Final = ("compiler.py", "llvm.py", "lowering.py", "rewrite.py")
 
 
@@ -91,10 +92,19 @@ def store(name: str, body: bytes) -> None:
             temporary = file.name
             file.write(_MAGIC + hashlib.sha256(body).digest() + body)
         Path(temporary).rename(folder / name)
+        if name.startswith("00"):  # names are digests: one entry in 256
+            _tidy(folder)
     except OSError:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink(missing_ok=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Drop what was written longest ago, beyond the most that are kept."""
+    entries = sorted((each.stat().st_mtime_ns, each.name) for each in os.scandir(folder) if each.is_file())
+    for _, name in entries[:-_MOST]:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _trusted(folder: Path) -> bool:

@@ -34,6 +34,7 @@ from runtime.isa import (
     MoveSigned,
     Negate,
     Reg,
+    WideTail,
 )
 from runtime.verifier.verified import Facts
 
@@ -113,9 +114,9 @@ def _walk(code: Code, start: int, cut: frozenset[int], facts: Facts, bases: Base
     now = bases
     pc = start
     while True:
-        if pc in facts.unreachable:
-            return Block(start, pc + 1, bases, ()), now
         instruction = code[pc]
+        if pc in facts.unreachable and not isinstance(instruction, WideTail):
+            return Block(start, pc + 1, bases, ()), now
         now = after(now, instruction)
         successors = _successors(pc, instruction, facts)
         pc += 1

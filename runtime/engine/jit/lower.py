@@ -114,7 +114,7 @@ def _block(e: Emitter, program: VerifiedProgram, unit: Unit, block: Block) -> No
     code = program.spec.code
     e.enter(f"b{block.start}", block.bases)
     for pc in range(block.start, block.end):
-        if pc in program.facts.unreachable:
+        if pc in program.facts.unreachable and not isinstance(code[pc], WideTail):
             e.line("unreachable")
             return
         _instruction(e, program, unit, pc, code[pc])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -148,6 +149,17 @@ def test_a_cache_that_cannot_be_written_is_harmless(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("XDPSIM_CACHE", str(tmp_path / "file" / "cache"))
     disk.store("entry", b"payload")
     assert disk.load("entry") is None
+
+
+def test_the_cache_does_not_grow_for_ever(empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Now and then the oldest entries go."""
+    monkeypatch.setattr(disk, "_MOST", 3)
+    for at in range(6):
+        disk.store(f"f{at}", b"payload")
+        os.utime(empty_cache / f"f{at}", (at, at))
+    assert len(list(empty_cache.iterdir())) == 6
+    disk.store("00", b"payload")
+    assert sorted(each.name for each in empty_cache.iterdir()) == ["00", "f4", "f5"]
 
 
 def test_keys_depend_on_every_part() -> None:
