@@ -4,6 +4,7 @@ Not here: kinds that belong to extensions. Programs call the operations of a kin
 a Map, made by `create`.
 """
 
+from runtime.maps.dump import dump, fill
 from runtime.maps.kinds import CORE_MAP_KINDS
 from runtime.maps.map import Map, attach, create, possible_cpus
 from runtime.maps.typed import TypedMap
@@ -16,5 +17,7 @@ __all__ = [
     "TypedMap",
     "attach",
     "create",
+    "dump",
+    "fill",
     "possible_cpus",
 ]

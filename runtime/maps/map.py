@@ -20,7 +20,7 @@ from runtime.maps.arena import Arena
 from runtime.maps.caller import caller
 from runtime.maps.typed import TypedMap
 from runtime.native import memory
-from runtime.spec import MapFlag, MapKind, MapOp, MapSpec, NativeFunction, TypeTable
+from runtime.spec import MapFlag, MapKind, MapOp, MapSpec, NativeFunction, TypeTable, UpdateFlag
 
 __all__ = ["Map", "attach", "create", "possible_cpus"]
 
@@ -78,7 +78,7 @@ class Map:
 
     def update(self, key: bytes, value: bytes, flags: int = 0) -> None:
         """Store a value under the flags of UpdateFlag; raises MapError (EEXIST, ENOENT, E2BIG, EINVAL, EPERM, …)."""
-        self._check_writable("update")
+        self._check_writable("update", flags)
         place = self._put_key(key)
         if len(value) != self.value_stride:
             raise self._error(f"a value of {len(value)} bytes, not {self.value_stride}", EINVAL)
@@ -112,7 +112,7 @@ class Map:
 
     def fill(self, keys: bytes, values: bytes, flags: int = 0) -> None:
         """Many updates in one native call, keys and values packed; raises MapError, naming the element that failed."""
-        self._check_writable("fill")
+        self._check_writable("fill", flags)
         count, rest = divmod(len(keys), self.spec.key_size)
         if rest or len(values) != count * self.value_stride:
             raise self._error(f"{len(keys)} bytes of keys and {len(values)} bytes of values do not match", EINVAL)
@@ -305,7 +305,9 @@ class Map:
         optional = [each for each in (kind.fill, kind.snapshot) if each is not None]
         return library([kind.next_key, *kind.ops.values(), *optional])
 
-    def _check_writable(self, what: str) -> None:
+    def _check_writable(self, what: str, flags: int = 0) -> None:
+        if flags & UpdateFlag.LOCK:
+            raise self._error(f"{what}: values with spin locks are not supported", EINVAL)
         if self.spec.flags & MapFlag.RDONLY or self.arena.word(layout.FROZEN_AT):
             raise self._error(what, EPERM)
 

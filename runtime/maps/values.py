@@ -26,13 +26,13 @@ from typing import Any, Final, assert_never
 from runtime.errors import InputError
 from runtime.maps.addresses import address_bytes
 from runtime.maps.view import StructValue
-from runtime.spec import ArrayType, CType, EnumType, FloatType, IntType, OpaqueType, PointerType, StructType
+from runtime.spec import ArrayType, CType, EnumType, FloatType, IntType, Member, OpaqueType, PointerType, StructType
 
 __all__ = ["decode", "encode"]
 
 _BIG: Final = {"__be16", "__be32", "__be64"}
 _ADDRESSES: Final = {4, 16}
-_FLOATS: Final = {4: "<f", 8: "<d"}
+_FLOATS: Final = {2: "<e", 4: "<f", 8: "<d"}
 _IN_ADDR: Final = ("in_addr", 4)
 _IN6_ADDR: Final = ("in6_addr", 16)
 
@@ -119,7 +119,7 @@ def _decode_struct(ctype: StructType, data: bytes) -> Any:
             members[member.name] = value
         elif isinstance(value, StructValue):
             members.update(value)
-    return StructValue(ctype.name, members)
+    return StructValue(ctype, members)
 
 
 def _bits(ctype: CType, word: int, bits: int) -> int:
@@ -167,29 +167,39 @@ def _encode_struct(ctype: StructType, value: Any, what: str) -> bytes:
     if not isinstance(value, Mapping):
         raise InputError(f"{what}: {value!r} is no {'union' if ctype.union else 'struct'} {ctype.name}")
     wanted = dict(value)
-    word = _fill_struct(ctype, wanted, what)
+    word, _ = _fill_struct(ctype, wanted, what)
     if wanted:
         raise InputError(f"{what}: struct {ctype.name} has no member {', '.join(map(str, wanted))}")
     return word.to_bytes(ctype.size, "little")
 
 
-def _fill_struct(ctype: StructType, wanted: dict[Any, Any], what: str) -> int:
-    """The struct as one little-endian number; members that were found are taken out of `wanted`."""
-    word = 0
+def _fill_struct(ctype: StructType, wanted: dict[Any, Any], what: str) -> tuple[int, int]:
+    """The struct as one little-endian number, and the bits that were given; what was found leaves `wanted`."""
+    word = given = 0
     for member in ctype.members:
-        if not member.name and isinstance(member.type, StructType):
-            word |= _fill_struct(member.type, wanted, what) << member.bit_offset
-        elif member.name in wanted:
+        if member.name in wanted and member.name:
             part = f"{what}.{member.name}"
-            given = wanted.pop(member.name)
-            if member.bits:
-                number = _number(given, part)
-                if not -(1 << (member.bits - 1)) <= number < 1 << member.bits:
-                    raise InputError(f"{part}: {given!r} does not fit in {member.bits} bits")
-                word |= (number & ((1 << member.bits) - 1)) << member.bit_offset
-            else:
-                word |= int.from_bytes(encode(member.type, given, part), "little") << member.bit_offset
-    return word
+            bits = member.bits or 8 * member.type.size
+            number, mask = _member(member, wanted.pop(member.name), part), (1 << bits) - 1
+        elif not member.name and isinstance(member.type, StructType):
+            part = what
+            number, mask = _fill_struct(member.type, wanted, what)
+        else:
+            continue
+        number, mask = number << member.bit_offset, mask << member.bit_offset
+        if (word ^ number) & given & mask:
+            raise InputError(f"{part}: contradicts another member of the union; give one of them")
+        word, given = word | number, given | mask
+    return word, given
+
+
+def _member(member: Member, value: Any, what: str) -> int:
+    if not member.bits:
+        return int.from_bytes(encode(member.type, value, what), "little")
+    number = _number(value, what)
+    if not -(1 << (member.bits - 1)) <= number < 1 << member.bits:
+        raise InputError(f"{what}: {value!r} does not fit in {member.bits} bits")
+    return number & ((1 << member.bits) - 1)
 
 
 def _number(value: Any, what: str) -> int:
