@@ -87,8 +87,8 @@ class _Wrapping(ast.NodeTransformer):
         return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant):
-            return node
+        if (constant := _negative(node)) is not None:
+            return constant
         self.generic_visit(node)
         return self._wrapped(node) if isinstance(node.op, ast.USub) else node
 
@@ -119,6 +119,13 @@ class _Wrapping(ast.NodeTransformer):
             if isinstance(each, ast.expr) and not hasattr(each, "lineno"):
                 ast.copy_location(each, node)
         return choice
+
+
+def _negative(node: ast.UnaryOp) -> ast.Constant | None:
+    """A minus sign and an integer as one constant."""
+    if isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Constant) and isinstance(node.operand.value, int):
+        return ast.copy_location(ast.Constant(_signed(-node.operand.value)), node)
+    return None
 
 
 _ALLOWED: Final = (
@@ -206,6 +213,9 @@ class _Addressing(ast.NodeTransformer):
         if isinstance(value, int):
             return ast.copy_location(ast.Constant(_signed(value)), node)
         raise self._refuse(node, f"{node.id} is no word")
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        return _negative(node) or self.generic_visit(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         owner = self._references.get(node.value.id) if isinstance(node.value, ast.Name) else None

@@ -61,7 +61,7 @@ def _words(a: int, b: int, which: int) -> int:
     if which == 7:
         return sext32(a) ^ zext32(b)
     if which == 8:
-        return a * b + (a << 5) - b ^ _GOLDEN
+        return (a * b + (a << 5) - b ^ _GOLDEN) + (a ^ -9223372036854775808) + (b ^ -0x9E37_79B9_7F4A_7C15)
     if which == 9:
         return a // 7 + a % 7 + (a >> 3) - (~b & 0xFFFF_FFFF_0000_0000)
     if which == 10:
