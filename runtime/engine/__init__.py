@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from runtime.engine.environment import Environment
 from runtime.errors import UnsupportedError
@@ -44,19 +44,19 @@ class Engine(Protocol):
 _ENGINES: Final = {
     "interpreter": ("runtime.engine.interpreter", "InterpreterEngine"),
     "jit": ("runtime.engine.jit", "JitEngine"),
-    "kernel": ("runtime.engine.kernel", "KernelEngine"),
 }
 
 ENGINES: Final = tuple(_ENGINES)
-"""The names of all engines."""
+"""The names that `engine_named` knows."""
 
 
-def engine_named(name: str) -> Any:
+def engine_named(name: str) -> Engine:
     """The engine of that name; raises UnsupportedError that lists the names.
 
-    "jit" and "interpreter" are `Engine`s; "kernel" gives programs that are run one frame at a time.
+    The running kernel is not among them: it takes objects, not verified programs (runtime.engine.kernel).
     """
     if name not in _ENGINES:
         raise UnsupportedError(f"no engine {name!r}; there is {', '.join(_ENGINES)}")
     module, engine = _ENGINES[name]
-    return getattr(import_module(module), engine)()
+    made: Engine = getattr(import_module(module), engine)()
+    return made
