@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
-from runtime import inventory
 from runtime.errors import InputError, ObjectError
+from runtime.inventory import next_program_id
 from runtime.maps import Map, create, possible_cpus
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry
@@ -149,7 +149,7 @@ class Program:
     def __init__(self, owner: LoadedObject, spec: ProgramSpec) -> None:
         self.owner = owner
         self.spec = spec
-        self.id = inventory.next_program_id()
+        self.id = next_program_id()
         self._executables: dict[str, Executable] = {}
 
     @property
