@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netdev.capture.contents import UNPACK_LIMIT, contents_of
 from netdev.capture.format import FormatError, Interface
@@ -23,7 +24,7 @@ from netdev.capture.reference import REFERENCE
 from netdev.errors import CaptureError
 from netdev.port import FrameBatch
 
-__all__ = ["CaptureFile", "open_capture"]
+__all__ = ["CaptureFile", "CaptureReader", "open_capture"]
 
 _BATCH: Final = 4096
 _ETHERNET_HEADER: Final = 14
@@ -72,20 +73,67 @@ def _check_link_type(path: Path, interface: Interface, *, wrap: bool) -> None:
 
 
 @final
-class CaptureFile:
-    """An indexed capture. Its batches may outlive it; they are for reading only."""
+class CaptureReader:
+    """Takes one batch after the other, from some frame on. Not for several threads; a capture may have several."""
 
-    def __init__(self, path: Path, index: Index, kernels: Kernels) -> None:
-        self.path = path
-        self._index: Index | None = index
+    def __init__(self, path: Path, index: Index, kernels: Kernels, first: int) -> None:
+        self._path = path
+        self._index = index
         self._kernels = kernels
+        self._left = max(index.frames - first, 0)
+        self._cursor = Cursor(index, kernels, index.frames - self._left)
         self._wraps = any(
             seen and each.link_type != ETHERNET for each, seen in zip(index.interfaces, index.seen, strict=True)
         )
-        self._count = index.frames
+
+    def take(self, count: int) -> FrameBatch:
+        """The next `count` frames, fewer at the end, then none; raises CaptureError when the file has changed."""
+        count = min(count, self._left)
+        columns = self._cursor.take(count)
+        if columns is None:
+            raise CaptureError(f"{self._path}: the file has changed since it was opened")
+        self._left -= count
+        memory = self._wrapped(columns) if self._wraps else self._index.data
+        return FrameBatch(
+            base=address_of(memory),
+            offsets=columns.offsets,
+            caplens=columns.caplens,
+            lengths=columns.lengths,
+            timestamps=columns.timestamps,
+            interfaces=columns.numbers,
+            owner=memory,
+        )
+
+    def _wrapped(self, columns: Columns) -> NDArray[np.uint8]:
+        """The frames of a batch, copied and wrapped; the columns are changed to match."""
+        count = len(columns.offsets)
+        room = int(columns.caplens.sum(dtype=np.uint64)) + _ETHERNET_HEADER * count
+        memory = np.empty(max(room, 1), np.uint8)
+        job = Job(Wrap)
+        job[Wrap.BASE], job[Wrap.OUT], job[Wrap.COUNT] = address_of(self._index.data), address_of(memory), count
+        job[Wrap.OFFSETS], job[Wrap.CAPLENS] = address_of(columns.offsets), address_of(columns.caplens)
+        job[Wrap.LENGTHS], job[Wrap.NUMBERS] = address_of(columns.lengths), address_of(columns.numbers)
+        job[Wrap.ROWS] = address_of(self._index.rows)
+        self._kernels.wrap(job.address)
+        return memory
+
+
+@final
+class CaptureFile:
+    """An indexed capture. Its batches may outlive it; they are for reading only.
+
+    `interfaces` are numbered as in batches. `bytes` is the sum of the frames' bytes in the file. `damage` says where the
+    file stops making sense, or is None.
+    """
+
+    def __init__(self, path: Path, index: Index, kernels: Kernels) -> None:
+        self.path = path
         self.interfaces: tuple[Interface, ...] = index.interfaces
         self.damage: Damage | None = index.damage
         self.bytes: int = index.captured
+        self._index: Index | None = index
+        self._kernels = kernels
+        self._count = index.frames
 
     def __len__(self) -> int:
         """How many frames."""
@@ -108,57 +156,36 @@ class CaptureFile:
 
     @property
     def first_timestamp(self) -> int | None:
-        """Nanoseconds since the epoch, of the first frame."""
-        return int(self.batch(0, 1).timestamps[0]) if self._count else None
+        """Nanoseconds since the epoch, of the first frame; None without frames."""
+        return self._timestamp(0)
 
     @property
     def last_timestamp(self) -> int | None:
-        """Nanoseconds since the epoch, of the last frame."""
-        return int(self.batch(self._count - 1, 1).timestamps[0]) if self._count else None
+        """Nanoseconds since the epoch, of the last frame in the file; None without frames."""
+        return self._timestamp(self._count - 1)
 
-    def batch(self, first: int, count: int) -> FrameBatch:
-        """Up to `count` frames from number `first` on, 0 ≤ first; raises CaptureError when the file has changed."""
-        index = self._opened()
-        first = min(first, self._count)
-        return self._next(Cursor(index, self._kernels, first), index, min(count, self._count - first))
-
-    def batches(self, size: int = _BATCH, *, first: int = 0) -> Iterator[FrameBatch]:
-        """All frames from number `first` on, `size` in each batch but the last; raises CaptureError as `batch`."""
-        index = self._opened()
-        first = min(first, self._count)
-        cursor = Cursor(index, self._kernels, first)
-        for at in range(first, self._count, size):
-            yield self._next(cursor, index, min(size, self._count - at))
-
-    def _opened(self) -> Index:
-        if self._index is None:
-            raise CaptureError(f"{self.path}: the capture is closed")
-        return self._index
-
-    def _next(self, cursor: Cursor, index: Index, count: int) -> FrameBatch:
-        columns = cursor.take(count)
-        if columns is None:
-            raise CaptureError(f"{self.path}: the file has changed since it was opened")
-        memory = self._wrapped(columns, index) if self._wraps else index.data
-        return FrameBatch(
-            base=address_of(memory),
-            offsets=columns.offsets,
-            caplens=columns.caplens,
-            lengths=columns.lengths,
-            timestamps=columns.timestamps,
-            interfaces=columns.numbers,
-            owner=memory,
+    @property
+    def ethernet_interfaces(self) -> tuple[Interface, ...]:
+        """The interfaces as the frames of batches are: wrapped ones have Ethernet's link type."""
+        return tuple(
+            replace(each, link_type=ETHERNET) if wrapping(each.link_type) else each for each in self.interfaces
         )
 
-    def _wrapped(self, columns: Columns, index: Index) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
-        """The frames of a batch, copied and wrapped; the columns are changed to match."""
-        count = len(columns.offsets)
-        room = int(columns.caplens.sum(dtype=np.uint64)) + _ETHERNET_HEADER * count
-        memory = np.empty(max(room, 1), np.uint8)
-        job = Job(Wrap)
-        job[Wrap.BASE], job[Wrap.OUT], job[Wrap.COUNT] = address_of(index.data), address_of(memory), count
-        job[Wrap.OFFSETS], job[Wrap.CAPLENS] = address_of(columns.offsets), address_of(columns.caplens)
-        job[Wrap.LENGTHS], job[Wrap.NUMBERS] = address_of(columns.lengths), address_of(columns.numbers)
-        job[Wrap.ROWS] = address_of(index.rows)
-        self._kernels.wrap(job.address)
-        return memory
+    def reader(self, first: int = 0) -> CaptureReader:
+        """A reader that begins at frame number `first`; raises CaptureError when the capture is closed."""
+        if self._index is None:
+            raise CaptureError(f"{self.path}: the capture is closed")
+        return CaptureReader(self.path, self._index, self._kernels, first)
+
+    def batch(self, first: int, count: int) -> FrameBatch:
+        """Up to `count` frames from number `first` on; raises CaptureError, as the reader does."""
+        return self.reader(first).take(count)
+
+    def batches(self, size: int = _BATCH) -> Iterator[FrameBatch]:
+        """All frames, `size` in each batch but the last; raises CaptureError, as the reader does."""
+        reader = self.reader()
+        while len(batch := reader.take(size)):
+            yield batch
+
+    def _timestamp(self, number: int) -> int | None:
+        return int(self.batch(number, 1).timestamps[0]) if self._count else None
