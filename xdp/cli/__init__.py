@@ -98,7 +98,7 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser(output: Output) -> argparse.ArgumentParser:
     _Parser.out = output
-    shared = argparse.ArgumentParser(add_help=False)
+    shared = _Parser(add_help=False)
     shared.add_argument("-j", "--json", action="store_true", default=argparse.SUPPRESS, help="JSON on stdout")
     shared.add_argument("-p", "--pretty", action="store_true", default=argparse.SUPPRESS, help="indented JSON")
     parser = _Parser(

@@ -1,0 +1,37 @@
+"""Hooks: where frames meet programs.
+
+Not here: sources of frames, and what is done with verdicts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xdp.hooks.xdp import BatchResult, Hook, Result, XdpProgram
+
+if TYPE_CHECKING:
+    from runtime.loader import Program
+    from xdp.hooks.kernel import KernelHook
+
+__all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on"]
+
+
+def hook_on(
+    program: Program,
+    engine: str,
+    *,
+    ifindex: int = 1,
+    queue: int = 0,
+    seed: int = 0,
+    wall: bool = False,
+    keep: bool = False,
+) -> Hook | KernelHook:
+    """A hook of that program on that engine. `wall`: clocks are the machine's; `keep`: outputs stay."""
+    from runtime.spec import ClockMode
+
+    if engine == "kernel":
+        from xdp.hooks.kernel import KernelHook
+
+        return KernelHook(program, ifindex=ifindex, queue=queue, seed=seed)
+    clock = ClockMode.WALL if wall else ClockMode.PACKET
+    return Hook(program, engine=engine, ifindex=ifindex, queue=queue, seed=seed, clock=clock, keep=keep)

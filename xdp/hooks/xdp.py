@@ -194,18 +194,9 @@ class _visible:  # noqa: N801  a context manager
     def __init__(self, batch: FrameBatch, arrays: _Arrays, slots: NDArray[np.uint8]) -> None:
         low = int(batch.offsets.min()) if len(batch) else 0
         high = int((batch.offsets + batch.caplens).max()) if len(batch) else 0
-        spans = [(batch.base + low, high - low)]
-        for array in (
-            batch.offsets,
-            batch.caplens,
-            batch.timestamps,
-            arrays.returned,
-            arrays.out_offsets,
-            arrays.out_lengths,
-            arrays.targets,
-            slots,
-        ):
-            spans.append((_address(array), array.nbytes))
+        written = (arrays.returned, arrays.out_offsets, arrays.out_lengths, arrays.targets, slots)
+        known = (batch.offsets, batch.caplens, batch.timestamps, *written)
+        spans = [(batch.base + low, high - low), *((_address(each), each.nbytes) for each in known)]
         self._spans = [(address, size) for address, size in spans if size]
         self._keep = (batch, arrays, slots)
 

@@ -1,0 +1,47 @@
+"""A progress bar for what takes longer than a second, on a terminal only.
+
+Not here: what is measured.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from xdp.cli.output import Output
+
+__all__ = ["progress_bar"]
+
+_PATIENCE: Final = 1.0
+
+
+@contextmanager
+def progress_bar(output: Output, what: str) -> Iterator[Callable[[int, int], None] | None]:
+    """Gives a function (done, all) that shows a bar from the second second on; None where nobody watches."""
+    if output.json or not sys.stderr.isatty():
+        yield None
+        return
+    started = time.monotonic()
+    shown: list[Any] = []
+
+    def advance(done: int, total: int) -> None:
+        if not shown:
+            if time.monotonic() - started < _PATIENCE:
+                return
+            from rich.console import Console
+            from rich.progress import Progress
+
+            bar = Progress(console=Console(stderr=True), transient=True)
+            bar.start()
+            shown.extend((bar, bar.add_task(what, total=total)))
+        bar, task = shown
+        bar.update(task, completed=done, total=total)
+
+    try:
+        yield advance
+    finally:
+        if shown:
+            shown[0].stop()

@@ -1,0 +1,102 @@
+"""`xdpsim verify`: of each program, accepted or rejected, and why.
+
+Not here: the proof.
+"""
+
+from __future__ import annotations
+
+import time
+from argparse import Namespace
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from runtime.errors import InputError, VerificationError
+from runtime.loader import program_type
+from runtime.object import read_object
+from runtime.spec import ObjectSpec, ProgramSpec, Registry
+from runtime.verifier import VerifiedProgram, verify
+from xdp.cli.exits import Exit
+from xdp.cli.output import Output
+from xdp.cli.source import object_bytes
+from xdp.extension import default_registry
+
+__all__ = ["run"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Row:
+    """One line of the answer; the names are those of the JSON. `source` is "file:line" of the failure."""
+
+    section: str
+    program: str
+    type: str
+    insns: int
+    accepted: bool
+    error: str | None
+    code: str | None
+    pc: int | None
+    source: str | None
+    seconds: float
+    warnings: tuple[str, ...]
+    log: str
+
+
+def run(arguments: Namespace, output: Output) -> int:
+    """Verify the programs of an object; exit 0 when all are accepted, 1 when one is not."""
+    spec = read_object(object_bytes(arguments.object), name=Path(arguments.object).stem)
+    registry = default_registry()
+    rows = [_judge(spec, each, registry, arguments.type) for each in _chosen(spec, arguments.prog)]
+    document = [{key: value for key, value in asdict(row).items() if key != "log"} for row in rows]
+    output.emit(document, "\n".join(_text(row, verbose=arguments.verbose) for row in rows))
+    return Exit.OK if all(row.accepted for row in rows) else Exit.REJECTED
+
+
+def _chosen(spec: ObjectSpec, name: str | None) -> tuple[ProgramSpec, ...]:
+    if not spec.programs:
+        raise InputError(f"{spec.name}: the object holds no program")
+    if name is None:
+        return spec.programs
+    found = tuple(each for each in spec.programs if each.name == name)
+    if not found:
+        raise InputError(f"{spec.name}: no program {name!r}; there is {', '.join(p.name for p in spec.programs)}")
+    return found
+
+
+def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name: str | None) -> _Row:
+    kind = program_type(registry, program, type_name)
+    verified: VerifiedProgram | None = None
+    failure: VerificationError | None = None
+    started = time.perf_counter()
+    try:
+        verified = verify(program, kind, spec.maps, registry)
+    except VerificationError as error:
+        failure = error
+    return _Row(
+        section=program.section,
+        program=program.name,
+        type=kind.name,
+        insns=len(program.code),
+        accepted=failure is None,
+        error=str(failure) if failure else None,
+        code=failure.code if failure else None,
+        pc=failure.pc if failure else None,
+        source=(failure.source or None) if failure else None,
+        seconds=round(time.perf_counter() - started, 6),
+        warnings=verified.warnings if verified else (),
+        log=failure.log if failure else "",
+    )
+
+
+def _text(row: _Row, *, verbose: bool) -> str:
+    head = f"{row.program} (section {row.section}, type {row.type}, {row.insns} instructions)"
+    if row.accepted:
+        lines = [f"accepted  {head} in {row.seconds * 1000:.1f} ms"]
+    else:
+        place = f" at {row.source}" if row.source else ""
+        lines = [f"REJECTED  {head}", f"          {row.error} [{row.code}], instruction {row.pc}{place}"]
+        if verbose and row.log:
+            lines += [f"          {line}" for line in row.log.splitlines()]
+    lines += [f"          warning: {warning}" for warning in row.warnings]
+    return "\n".join(lines)

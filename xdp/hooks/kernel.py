@@ -1,0 +1,94 @@
+"""The XDP hook of the running kernel: BPF_PROG_TEST_RUN, a frame at a time, behind the face of our own hook.
+
+Not here: loading programs (runtime.engine.kernel). This is the oracle; it is slow, and it needs root.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from netdev.port import FrameBatch, pack
+from runtime.engine import Environment
+from runtime.engine.kernel import KernelObject
+from runtime.errors import DeviceError, UnsupportedError
+from runtime.loader import program_type
+from runtime.maps import possible_cpus
+from runtime.spec import Env
+from xdp.hooks.xdp import BatchResult
+
+if TYPE_CHECKING:
+    from runtime.loader import Program
+
+__all__ = ["KERNEL_LONGEST", "KERNEL_SHORTEST", "KernelHook"]
+
+KERNEL_SHORTEST: Final = 14
+"""A test run takes no frame without an Ethernet header."""
+
+KERNEL_LONGEST: Final = 4096 - 256 - 320
+"""The linear part of a test run's frame: a page without headroom and skb_shared_info."""
+
+
+@final
+class KernelHook:
+    """Runs batches in the kernel, on one CPU, with the clock and the random numbers of our environment.
+
+    The context is the kernel's default: ingress_ifindex 1, rx_queue_index 0. Maps are the kernel's own, filled with
+    what ours hold when the hook is made.
+    """
+
+    def __init__(self, program: Program, *, ifindex: int = 1, queue: int = 0, seed: int = 0) -> None:
+        if (ifindex, queue) != (1, 0):
+            raise UnsupportedError("the kernel runs frames with --ifindex 1 and --queue 0 only")
+        owner = program.owner
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        self._kernel = KernelObject(
+            owner.spec,
+            owner.registry,
+            lambda spec: program_type(owner.registry, spec),
+            contents={name: list(each.items()) for name, each in owner.maps.items()},
+            programs=[program.name],
+            cpus=possible_cpus(),
+        )
+        self._program = self._kernel.programs[program.name]
+        environment = Environment(seed=seed)
+        self._kernel.seed(environment[Env.RANDOM])
+        environment.close()
+
+    def run(self, batch: FrameBatch, *, checked: bool = False) -> BatchResult:
+        """Run every frame; raises DeviceError for one that the kernel refuses."""
+        del checked
+        returned = np.zeros(len(batch), np.uint32)
+        frames = []
+        modified = 0
+        spent = 0
+        for i in range(len(batch)):
+            frame = batch.frame(i)
+            self._kernel.set_clock(int(batch.timestamps[i]))
+            started = time.perf_counter_ns()
+            try:
+                done = self._program.test_run(frame)
+            except OSError as error:
+                raise DeviceError(f"the kernel does not run a frame of {len(frame)} bytes: {error.strerror}") from error
+            spent += time.perf_counter_ns() - started
+            returned[i] = done.retval
+            frames.append(done.data)
+            modified += done.data != frame
+        return BatchResult(
+            returned=returned,
+            frames=pack(frames, timestamps=batch.timestamps.tolist(), lengths=None),
+            targets=np.zeros(len(batch), np.uint32),
+            modified=modified,
+            run_ns=spent,
+        )
+
+    def map_items(self, name: str) -> dict[bytes, bytes]:
+        """A map's contents now."""
+        return dict(self._kernel.maps[name].items())
+
+    def close(self) -> None:
+        """Unload everything."""
+        self._kernel.close()
