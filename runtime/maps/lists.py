@@ -12,16 +12,20 @@ from __future__ import annotations
 from typing import Final
 
 from runtime.maps.arena import CPUS_AT, MAX_CPUS
+from runtime.maps.locks import owner_of
 from runtime.maps.store import after_elements, elements_at, rows
-from runtime.native import load32, load64, native, store32, store64
+from runtime.native import load16, load32, load64, native, process_alive, shr, store16, store32, store64
 
 __all__ = [
     "add_count",
     "after_lists",
     "enter",
     "head_of",
+    "hold",
+    "is_orphan",
     "is_used",
     "leave",
+    "let_go",
     "link",
     "mark_used",
     "move",
@@ -47,11 +51,12 @@ COUNTS: Final = 64  # + 8 * list; how many are in ACTIVE and INACTIVE
 ROTATION: Final = 88  # where the rotation of the inactive list goes on
 STEAL: Final = 96  # the CPU to steal from next
 
-_NODE: Final = 16  # next, previous, the list it is in, the CPU that took it
+_NODE: Final = 16  # next, previous; 16 bits: the list it is in, the CPU that took it; the process that holds it
 NEXT: Final = 0
 PREVIOUS: Final = 4
 LIST: Final = 8
-NODE_CPU: Final = 12
+NODE_CPU: Final = 10
+_HOLDER: Final = 12
 
 
 @native
@@ -111,6 +116,27 @@ def previous_of(arena: int, max_entries: int, size: int, number: int) -> int:
 
 
 @native
+def hold(arena: int, max_entries: int, size: int, number: int, env: int) -> int:
+    """Note who has an element that is in a list and not in the table: should that process die, it is free."""
+    return store32(node_at(arena, max_entries, size, number) + _HOLDER, shr(owner_of(env), 32))
+
+
+@native
+def let_go(arena: int, max_entries: int, size: int, number: int) -> int:
+    """The element is in the table: nobody holds it."""
+    return store32(node_at(arena, max_entries, size, number) + _HOLDER, 0)
+
+
+@native
+def is_orphan(arena: int, max_entries: int, size: int, number: int) -> int:
+    """1 when the process that holds the element has died."""
+    holder = load32(node_at(arena, max_entries, size, number) + _HOLDER)
+    if holder != 0 and process_alive(holder) == 0:
+        return 1
+    return 0
+
+
+@native
 def add_count(arena: int, max_entries: int, size: int, which: int, kind: int, change: int) -> int:
     """Change how many elements list `kind` (0: the free ones) of a set has."""
     word = set_at(arena, max_entries, size, which) + COUNTS + (kind << 3)
@@ -134,7 +160,7 @@ def link(arena: int, max_entries: int, size: int, which: int, kind: int, number:
     node = node_at(arena, max_entries, size, number)
     store32(node + NEXT, first)
     store32(node + PREVIOUS, head)
-    store32(node + LIST, kind)
+    store16(node + LIST, kind)
     store32(node_at(arena, max_entries, size, first) + PREVIOUS, number)
     return store32(node_at(arena, max_entries, size, head) + NEXT, number)
 
@@ -145,7 +171,7 @@ def leave(arena: int, max_entries: int, size: int, which: int, number: int) -> i
     rotation = set_at(arena, max_entries, size, which) + ROTATION
     if load64(rotation) == number:
         store64(rotation, previous_of(arena, max_entries, size, number))
-    add_count(arena, max_entries, size, which, load32(node_at(arena, max_entries, size, number) + LIST), -1)
+    add_count(arena, max_entries, size, which, load16(node_at(arena, max_entries, size, number) + LIST), -1)
     return unlink(arena, max_entries, size, number)
 
 

@@ -15,9 +15,9 @@ from typing import Final
 from runtime.maps.arena import HEADER_SIZE, REPAIRS_AT
 from runtime.maps.keys import round8
 from runtime.maps.limits import ACCESS, check_access, check_exists, check_update
-from runtime.maps.lists import LEAD, after_lists, mark_used
+from runtime.maps.lists import LEAD, after_lists, hold, let_go, mark_used
 from runtime.maps.locks import lock_stripe, stripe, unlock
-from runtime.maps.recency import begin, node_free, node_take
+from runtime.maps.recency import begin, node_free, node_take, reclaim_nodes
 from runtime.maps.store import (
     check_shape,
     elements_at,
@@ -38,7 +38,10 @@ _ALLOWED: Final = ACCESS | int(MapFlag.NO_COMMON_LRU | MapFlag.NUMA_NODE | MapFl
 _NO_PREALLOC: Final = int(MapFlag.NO_PREALLOC)
 _NUMA_OWN: Final = int(MapFlag.NUMA_NODE | MapFlag.NO_COMMON_LRU)
 _ENOTSUPP: Final = 524
-_AGAIN: Final = -1000
+
+NO_ERRNO: Final = -999
+AGAIN: Final = -1000
+NONE_FREE: Final = -1001
 
 
 @native
@@ -98,6 +101,7 @@ def _put(
     update_flags: int,
     number: int,
     mix: int,
+    env: int,
 ) -> int:
     """Publish element `number`, under the stripe's lock; the number of the element it replaced, 0, or an errno."""
     size = _element_size(key_size, value_size)
@@ -108,11 +112,15 @@ def _put(
     element = elements_at(arena, max_entries) + number * size
     memcpy(element + LEAD, key, key_size)
     memcpy(element + value_at(LEAD, key_size), value, value_size)
+    old = 0
     if slot == 0:
-        return insert_slot(table_at(arena), max_entries, number, mix)
-    store32(element, 1)
-    old = load32(slot)
-    store_release32(slot, number)
+        insert_slot(table_at(arena), max_entries, number, mix)
+    else:
+        store32(element, 1)
+        old = load32(slot)
+        hold(arena, max_entries, size, old, env)
+        store_release32(slot, number)
+    let_go(arena, max_entries, size, number)
     return old
 
 
@@ -131,18 +139,16 @@ def _try_update(
     size = _element_size(key_size, value_size)
     repairs = load64(arena + REPAIRS_AT)
     number = node_take(arena, max_entries, size, key_size, flags, repairs, env)
-    if number == 0:
-        return -ENOMEM
-    if number < 0:
-        return _AGAIN
+    if number <= 0:
+        return NONE_FREE if number == 0 else AGAIN
     mix = mix_of(arena, key, key_size)
     word = stripe(arena, mix)
     lock_stripe(arena, word, env)
-    result = _AGAIN
+    result = AGAIN
     if load64(arena + REPAIRS_AT) == repairs:
-        result = _put(arena, key_size, value_size, max_entries, key, value, update_flags, number, mix)
+        result = _put(arena, key_size, value_size, max_entries, key, value, update_flags, number, mix, env)
     unlock(word)
-    if result == _AGAIN:
+    if result == AGAIN:
         return result
     unused = number if result < 0 else result
     if unused != 0:
@@ -165,9 +171,15 @@ def lru_update(
     """Insert or replace, evicting when the map is full: 0, -EINVAL, -EEXIST, -ENOENT or -ENOMEM."""
     if check_update(update_flags) != 0:
         return -EINVAL
-    result = _AGAIN
-    while result == _AGAIN:
+    result = AGAIN
+    repaired = 0
+    while result < NO_ERRNO:
         result = _try_update(arena, key_size, value_size, max_entries, flags, env, key, value, update_flags)
+        if result == NONE_FREE:
+            if repaired:
+                return -ENOMEM
+            repaired = 1
+            reclaim_nodes(arena, max_entries, _element_size(key_size, value_size), flags, env)
     return result
 
 
@@ -182,6 +194,7 @@ def lru_drop(arena: int, max_entries: int, size: int, key: int, key_size: int, f
     number = 0
     if slot != 0:
         number = load32(slot)
+        hold(arena, max_entries, size, number, env)
         remove_slot(table_at(arena), max_entries, slot, mix)
     unlock(word)
     if number == 0:

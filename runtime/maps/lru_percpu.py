@@ -13,11 +13,11 @@ from typing import Final
 from runtime.maps.arena import CPUS_AT, HEADER_SIZE, REPAIRS_AT
 from runtime.maps.keys import round8
 from runtime.maps.limits import ACCESS, EXIST, check_exists, check_percpu_value, check_update
-from runtime.maps.lists import LEAD, after_lists, mark_used
+from runtime.maps.lists import LEAD, after_lists, let_go, mark_used
 from runtime.maps.locks import lock_stripe, stripe, unlock
-from runtime.maps.lru import check_lru_flags, lru_drop
+from runtime.maps.lru import AGAIN, NO_ERRNO, NONE_FREE, check_lru_flags, lru_drop
 from runtime.maps.percpu_hash import ALL_CPUS, cpu_of, percpu_read, percpu_value, percpu_write
-from runtime.maps.recency import begin, node_free, node_take
+from runtime.maps.recency import begin, node_free, node_take, reclaim_nodes
 from runtime.maps.store import check_shape, elements_at, locate, locate_slot, mix_of, next_key, table_at, value_at
 from runtime.maps.table import insert_slot, next_slot
 from runtime.native import load32, load64, memcpy, native, ult
@@ -26,7 +26,6 @@ from runtime.spec import MapFlag, MapKind, MapOp
 __all__ = ["LRU_PERCPU_HASH"]
 
 _ALLOWED: Final = ACCESS | int(MapFlag.NO_COMMON_LRU | MapFlag.ZERO_SEED | MapFlag.NO_PREALLOC)
-_AGAIN: Final = -1000
 _KEPT: Final = 1
 
 
@@ -112,7 +111,8 @@ def _put(
         return _KEPT
     memcpy(elements + number * size + LEAD, key, key_size)
     percpu_write(values, max_entries, value_size, number, value, cpu, 1, cpus)
-    return insert_slot(table_at(arena), max_entries, number, mix)
+    insert_slot(table_at(arena), max_entries, number, mix)
+    return let_go(arena, max_entries, size, number)
 
 
 @native
@@ -133,18 +133,16 @@ def _try_update(
     number = 0
     if update_flags != EXIST:
         number = node_take(arena, max_entries, size, key_size, flags, repairs, env)
-        if number == 0:
-            return -ENOMEM
-        if number < 0:
-            return _AGAIN
+        if number <= 0:
+            return NONE_FREE if number == 0 else AGAIN
     mix = mix_of(arena, key, key_size)
     word = stripe(arena, mix)
     lock_stripe(arena, word, env)
-    result = _AGAIN
+    result = AGAIN
     if load64(arena + REPAIRS_AT) == repairs:
         result = _put(arena, key_size, value_size, max_entries, key, value, update_flags, cpu, number, mix)
     unlock(word)
-    if result == _AGAIN:
+    if result == AGAIN:
         return result
     if result != 0 and number != 0:
         node_free(arena, max_entries, size, flags, number, repairs, env)
@@ -166,9 +164,15 @@ def _update(
 ) -> int:
     if check_update(update_flags) != 0:
         return -EINVAL
-    result = _AGAIN
-    while result == _AGAIN:
+    result = AGAIN
+    repaired = 0
+    while result < NO_ERRNO:
         result = _try_update(arena, key_size, value_size, max_entries, flags, env, key, value, update_flags, cpu)
+        if result == NONE_FREE:
+            if repaired:
+                return -ENOMEM
+            repaired = 1
+            reclaim_nodes(arena, max_entries, value_at(LEAD, key_size), flags, env)
     return result
 
 

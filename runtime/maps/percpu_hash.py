@@ -25,6 +25,7 @@ from runtime.maps.store import (
     locate_slot,
     mix_of,
     next_key,
+    reclaim,
     repair,
     rows,
     table_at,
@@ -189,12 +190,14 @@ def _update(
         return -EINVAL
     mix = mix_of(arena, key, key_size)
     word = stripe(arena, mix)
-    lock_stripe(arena, word, env)
-    result = _put(arena, key_size, value_size, max_entries, env, key, value, update_flags, cpu, mix)
-    unlock(word)
-    if unlikely(load64(arena + REPAIR_AT) != 0):
-        repair(arena, max_entries, env)
-    return result
+    while True:
+        lock_stripe(arena, word, env)
+        result = _put(arena, key_size, value_size, max_entries, env, key, value, update_flags, cpu, mix)
+        unlock(word)
+        if unlikely(load64(arena + REPAIR_AT) != 0):
+            repair(arena, max_entries, env)
+        if result != -E2BIG or reclaim(arena, max_entries, env) == 0:
+            return result
 
 
 @native

@@ -32,6 +32,8 @@ from runtime.maps.lists import (
     STEAL,
     enter,
     head_of,
+    hold,
+    is_orphan,
     is_used,
     leave,
     link,
@@ -47,10 +49,10 @@ from runtime.maps.lists import (
 from runtime.maps.locks import lock, lock_all_stripes, lock_stripe, stripe, unlock, unlock_all_stripes
 from runtime.maps.store import elements_at, end_repair, give, locate_slot, mix_of, rebuild_pool, rows, table_at, take
 from runtime.maps.table import remove_slot
-from runtime.native import load8, load32, load64, native, store32, store64, udiv, ult, unlikely, urem
+from runtime.native import load8, load16, load32, load64, native, store16, store64, udiv, ult, unlikely, urem
 from runtime.spec import Env, MapFlag
 
-__all__ = ["begin", "lru_entries", "node_free", "node_take", "repair_lists"]
+__all__ = ["begin", "lru_entries", "node_free", "node_take", "reclaim_nodes", "repair_lists"]
 
 _NO_COMMON: Final = int(MapFlag.NO_COMMON_LRU)
 _CPU: Final = int(Env.CPU)
@@ -117,7 +119,7 @@ def _rotate(arena: int, max_entries: int, size: int, which: int, scans: int) -> 
 
 @native
 def _evict(arena: int, max_entries: int, size: int, key_size: int, number: int, env: int) -> int:
-    """Withdraw an element from the table; 0 when it is not in there (not yet, or no longer)."""
+    """Withdraw an element from the table; 0 when somebody holds it who will put it in there, or free it."""
     key = elements_at(arena, max_entries) + number * size + LEAD
     mix = mix_of(arena, key, key_size)
     word = stripe(arena, mix)
@@ -128,14 +130,16 @@ def _evict(arena: int, max_entries: int, size: int, key_size: int, number: int, 
         remove_slot(table_at(arena), max_entries, slot, mix)
         found = 1
     unlock(word)
-    return found
+    if found == 0:
+        return is_orphan(arena, max_entries, size, number)
+    return 1
 
 
 @native
 def _release(arena: int, max_entries: int, size: int, which: int, number: int, env: int) -> int:
     """Out of the lists and into the pool; the caller counts it as free."""
     leave(arena, max_entries, size, which, number)
-    store32(node_at(arena, max_entries, size, number) + LIST, 0)
+    store16(node_at(arena, max_entries, size, number) + LIST, 0)
     return give(arena, max_entries, number, 1, env)
 
 
@@ -250,7 +254,8 @@ def _take_pending(arena: int, max_entries: int, size: int, which: int, env: int)
     number = take(arena, max_entries, 0, 1, env)
     if number != 0:
         store64(free, load64(free) - 1)
-        store32(node_at(arena, max_entries, size, number) + NODE_CPU, which - 1)
+        store16(node_at(arena, max_entries, size, number) + NODE_CPU, which - 1)
+        hold(arena, max_entries, size, number, env)
         reset_used(arena, max_entries, size, number)
         link(arena, max_entries, size, which, PENDING, number)
     return number
@@ -268,7 +273,7 @@ def _steal_pending(arena: int, max_entries: int, size: int, key_size: int, which
             wanted = force == 1 or is_used(arena, max_entries, size, number) == 0
             if wanted and _evict(arena, max_entries, size, key_size, number, env):
                 unlink(arena, max_entries, size, number)
-                store32(node_at(arena, max_entries, size, number) + LIST, 0)
+                store16(node_at(arena, max_entries, size, number) + LIST, 0)
                 give(arena, max_entries, number, 1, env)
                 return 1
             number = before
@@ -320,7 +325,8 @@ def _take_own(arena: int, max_entries: int, size: int, key_size: int, which: int
     number = take(arena, max_entries, 0, 1, env)
     if number != 0:
         store64(free, load64(free) - 1)
-        store32(node_at(arena, max_entries, size, number) + NODE_CPU, which - 1)
+        store16(node_at(arena, max_entries, size, number) + NODE_CPU, which - 1)
+        hold(arena, max_entries, size, number, env)
         enter(arena, max_entries, size, which, INACTIVE, number)
     return number
 
@@ -371,16 +377,16 @@ def node_take(arena: int, max_entries: int, size: int, key_size: int, flags: int
 def node_free(arena: int, max_entries: int, size: int, flags: int, number: int, repairs: int, env: int) -> int:
     """Give an element back that is not in the table; nothing happens when a repair has done that."""
     node = node_at(arena, max_entries, size, number)
-    which = 1 + load32(node + NODE_CPU)
+    which = 1 + load16(node + NODE_CPU)
     done = 0
     if flags & _NO_COMMON == 0:
-        if load32(node + LIST) == PENDING:
+        if load16(node + LIST) == PENDING:
             _open_set(arena, max_entries, size, flags, which, env)
             if load64(arena + REPAIRS_AT) != repairs:
                 done = 1
-            elif load32(node + LIST) == PENDING:
+            elif load16(node + LIST) == PENDING:
                 unlink(arena, max_entries, size, number)
-                store32(node + LIST, 0)
+                store16(node + LIST, 0)
                 give(arena, max_entries, number, 1, env)
                 free = set_at(arena, max_entries, size, which) + FREE
                 store64(free, load64(free) + 1)
@@ -415,7 +421,7 @@ def repair_lists(arena: int, max_entries: int, size: int, flags: int, env: int) 
             if load8(marks + number) != 0:
                 which = 0
                 if flags & _NO_COMMON:
-                    which = 1 + urem(load32(node_at(arena, max_entries, size, number) + NODE_CPU), cpus)
+                    which = 1 + urem(load16(node_at(arena, max_entries, size, number) + NODE_CPU), cpus)
                 enter(arena, max_entries, size, which, INACTIVE, number)
                 free = set_at(arena, max_entries, size, which) + FREE
                 store64(free, load64(free) - 1)
@@ -427,3 +433,10 @@ def repair_lists(arena: int, max_entries: int, size: int, flags: int, env: int) 
         unlock(set_at(arena, max_entries, size, which))
         which += 1
     return 0
+
+
+@native
+def reclaim_nodes(arena: int, max_entries: int, size: int, flags: int, env: int) -> int:
+    """For those who find nothing to evict: free what processes that died had taken. The caller holds no lock."""
+    store64(arena + REPAIR_AT, 1)
+    return repair_lists(arena, max_entries, size, flags, env)

@@ -13,12 +13,22 @@ from __future__ import annotations
 from errno import E2BIG, EINVAL, ENOENT
 from typing import Final
 
-from runtime.maps.arena import HEADER_SIZE, MAX_CPUS, POOL_AT, REPAIR_AT, REPAIRS_AT, SEED_AT
+from runtime.maps.arena import (
+    HEADER_SIZE,
+    MAX_CPUS,
+    POOL_AT,
+    REPAIR_AT,
+    REPAIRS_AT,
+    SEED_AT,
+    STRIPE_SHIFT,
+    STRIPES,
+    STRIPES_AT,
+)
 from runtime.maps.keys import hash_key, round8
 from runtime.maps.locks import lock_all_stripes, lock_stripe, stripe, unlock, unlock_all_stripes
 from runtime.maps.pool import DELAY, pool_give, pool_rebuild, pool_reset, pool_take
 from runtime.maps.table import find, find_slot, mend_slots, next_slot, remove_slot, table_size
-from runtime.native import load32, load64, memcpy, memzero, native, store8, store64, unlikely
+from runtime.native import load32, load64, memcpy, memzero, native, process_alive, shr, store8, store64, unlikely
 
 __all__ = [
     "after_elements",
@@ -32,6 +42,7 @@ __all__ = [
     "mix_of",
     "next_key",
     "rebuild_pool",
+    "reclaim",
     "repair",
     "rows",
     "table_at",
@@ -175,6 +186,20 @@ def repair(arena: int, max_entries: int, env: int) -> int:
         rebuild_pool(arena, max_entries, env)
         end_repair(arena)
     unlock_all_stripes(arena)
+    return 0
+
+
+@native
+def reclaim(arena: int, max_entries: int, env: int) -> int:
+    """Repair the map if somebody died holding a stripe; 1 when that was so. For those who find the map full."""
+    i = 0
+    while i < STRIPES:
+        pid = shr(load64(arena + STRIPES_AT + (i << STRIPE_SHIFT)), 32)
+        if pid != 0 and process_alive(pid) == 0:
+            store64(arena + REPAIR_AT, 1)
+            repair(arena, max_entries, env)
+            return 1
+        i += 1
     return 0
 
 
