@@ -19,6 +19,7 @@ __all__ = ["directory", "key", "load", "store", "toolchain"]
 _MAGIC: Final = b"xdpsim-cache-1\n"
 _DIGEST: Final = 32
 _MOST: Final = 4096  # entries that are kept when the directory is tidied
+_SHOWN: Final = frozenset({"asm", "ir", "native"})
 _FORMAT_FILES: Final = ("compiler.py", "llvm.py", "lowering.py", "rewrite.py")
 
 
@@ -67,6 +68,8 @@ def _digest_of(path: Path) -> str:
 
 def load(name: str) -> bytes | None:
     """The bytes of an entry, or None when there is none that is whole."""
+    if not _SHOWN.isdisjoint(os.environ.get("XDPSIM_DEBUG", "").split(",")):
+        return None  # stages are shown by going through them
     path = directory() / name
     try:
         data = path.read_bytes() if _trusted(path.parent) else b""

@@ -16,13 +16,12 @@ from runtime.errors import InternalError
 from runtime.native import cache as disk
 from runtime.native import llvm, rewrite
 from runtime.native.function import NativeFunction
-from runtime.native.lowering import DECLARATIONS, PREFIX, SHAPES, definition
+from runtime.native.lowering import ATTRIBUTES, DECLARATIONS, PREFIX, SHAPES, definition
 from runtime.native.references import own_digest, references
 
 __all__ = ["bitcode"]
 
 _OVERFLOW: Final = re.compile(r"\b(add|sub|mul|shl) (?:nuw |nsw )+")
-_ATTRIBUTES: Final = "nounwind null_pointer_is_valid"
 _WORDS: Final = re.compile(r"int64|bool|Literal\[(?:int|bool)\]\(.*\)|range_\w+|pair<int64, bool>|Function\(.*\)|none")
 _STACK: Final = "stack_alloc_"
 
@@ -83,7 +82,7 @@ def _entry(function: NativeFunction, inner: str) -> str:
     parameters = ", ".join(f"i64 %a{at}" for at in range(function.arity))
     arguments = "".join(f", i64 %a{at}" for at in range(function.arity))
     return (
-        f"define i64 @{function.symbol}({parameters}) {_ATTRIBUTES} {{\n"
+        f"define i64 @{function.symbol}({parameters}) {ATTRIBUTES} {{\n"
         "%result = alloca i64\n%status = alloca ptr\n"
         f'%code = call i32 @"{inner}"(ptr %result, ptr %status{arguments})\n'
         "%value = load i64, ptr %result\nret i64 %value\n}\n"

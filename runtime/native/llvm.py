@@ -1,7 +1,7 @@
 """LLVM's back half behind a small face: parse, link, optimise, emit, load.
 
-Not here: where IR comes from (compiler.py for natives, the JIT for programs). Everything takes one lock: LLVM's
-global context is shared. $XDPSIM_DEBUG=ir,asm prints every stage on stderr.
+Not here: where IR comes from (compiler.py for natives, the JIT for programs). Everything takes one lock: the target
+machine and the JIT are shared. $XDPSIM_DEBUG=native,ir,asm prints those stages on stderr.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ __all__ = [
     "assembly",
     "debug",
     "emit",
+    "header",
     "host",
     "internalise",
     "link",
@@ -150,7 +151,7 @@ def internalise(module: Module, public: Collection[str]) -> None:
                 each.linkage = "internal"
 
 
-def optimise(module: Module, *, level: int = 2, vectorise: bool = True, inline_threshold: int | None = None) -> None:
+def optimise(module: Module, *, level: int = 2, vectorise: bool = True) -> None:
     """Verify a module and run LLVM's pipeline of that level on it."""
     binding = _binding()
     with _lock:
@@ -161,8 +162,6 @@ def optimise(module: Module, *, level: int = 2, vectorise: bool = True, inline_t
         options = binding.create_pipeline_tuning_options(level)
         options.loop_vectorization = vectorise
         options.slp_vectorization = vectorise
-        if inline_threshold is not None:
-            options.inlining_threshold = inline_threshold
         builder = binding.create_pass_builder(_machine(), options)
         builder.getModulePassManager().run(module, builder)
 

@@ -12,9 +12,12 @@ import errno
 import platform
 from typing import Final
 
-__all__ = ["DECLARATIONS", "PREFIX", "SHAPES", "definition"]
+__all__ = ["ATTRIBUTES", "DECLARATIONS", "PREFIX", "SHAPES", "definition"]
 
 PREFIX: Final = "xi_"
+
+ATTRIBUTES: Final = "nounwind null_pointer_is_valid"
+"""Of every function that we make: LLVM inlines only between functions that agree about null."""
 
 _PAUSE: Final = {"x86_64": "pause", "aarch64": "yield"}.get(platform.machine(), "")
 

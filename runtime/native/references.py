@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from enum import EnumType
+from types import FunctionType
 from typing import Any, Final
 
 from runtime.errors import InternalError
 from runtime.native.function import NativeFunction
 from runtime.native.intrinsics import INTRINSICS
 
-__all__ = ["INTRINSIC_NAMES", "closure", "constants", "own_digest", "references"]
+__all__ = ["closure", "constants", "own_digest", "references"]
 
-INTRINSIC_NAMES: Final = {function: function.__name__ for function in INTRINSICS}
+_INTRINSICS: Final[dict[object, str]] = {function: function.__name__ for function in INTRINSICS}
 
 Reference = NativeFunction | str | int | EnumType
 
@@ -34,8 +35,8 @@ def references(function: NativeFunction) -> dict[str, Reference]:
             found[name] = value
         elif isinstance(value, int):
             found[name] = int(value)
-        elif callable(value) and value in INTRINSIC_NAMES:
-            found[name] = INTRINSIC_NAMES[value]
+        elif isinstance(value, FunctionType) and value in _INTRINSICS:
+            found[name] = _INTRINSICS[value]
     return found
 
 

@@ -33,7 +33,7 @@ class JitExecutable:
     def __init__(self, program: VerifiedProgram, maps: Sequence[Map], program_id: int) -> None:
         self._program = program
         self._shapes = tuple(MapShape(each.spec, each.kind) for each in maps)
-        self._addresses = tuple(each.address for each in maps)
+        self._maps = tuple(maps)  # compiled code holds their addresses
         self._lock = Lock()
         self._loaded: list[llvm.Loaded] = []
         self._entry = 0
@@ -52,7 +52,7 @@ class JitExecutable:
             PROGRAMS.publish()
 
     def _load(self, unit: Image) -> int:
-        imports = {f"map{index}": self._addresses[index] for index in unit.maps}
+        imports = {f"map{index}": self._maps[index].address for index in unit.maps}
         imports |= {each.symbol: address_of(each) for each in unit.operations}
         loaded = llvm.load(unit.data, imports=imports, exports=[unit.symbol])
         self._loaded.append(loaded)

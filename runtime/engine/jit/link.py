@@ -40,7 +40,7 @@ def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -
     Raises UnsupportedError for what this engine cannot run.
     """
     unit, text = _text(program, maps, driven=driven)
-    digests = [own_digest(each) for each in closure(unit.natives)]
+    digests = [own_digest(each) for each in closure(unit.callees)]
     name = f"{disk.key('program', llvm.host(), text, *digests)}.o"
     data = disk.load(name)
     if data is None:
@@ -79,7 +79,7 @@ def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
     llvm.debug("ir", f"{name}, before optimisation", lambda: text)
     module = llvm.parse(llvm.header() + text)
     module.name = name
-    llvm.link(module, [bitcode(each) for each in closure(unit.natives)])
+    llvm.link(module, [bitcode(each) for each in closure(unit.callees)])
     llvm.internalise(module, {symbol})
     llvm.optimise(module, vectorise=False)  # frames differ: what little could be vectorised became slower
     missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps} - unit.operations.keys()

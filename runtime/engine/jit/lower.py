@@ -12,7 +12,7 @@ from runtime.engine.jit.flow import Block, blocks
 from runtime.engine.jit.lower_alu import byte_swap, condition, move_signed, negate, operate
 from runtime.engine.jit.lower_calls import FUNCTION_WORDS, call_helper, call_local, function_name
 from runtime.engine.jit.lower_memory import atomic, load, store
-from runtime.engine.jit.unit import ATTRIBUTES, Unit
+from runtime.engine.jit.unit import Unit
 from runtime.errors import UnsupportedError
 from runtime.isa import (
     Alu,
@@ -36,6 +36,7 @@ from runtime.isa import (
     Store,
     WideTail,
 )
+from runtime.native.lowering import ATTRIBUTES
 from runtime.spec import NativeFunction
 from runtime.verifier.verified import VerifiedProgram
 

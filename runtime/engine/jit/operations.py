@@ -8,9 +8,10 @@ from __future__ import annotations
 from threading import Lock
 from typing import Final
 
-from runtime.engine.jit.unit import ATTRIBUTES, Operation, inside_call, parameters
+from runtime.engine.jit.unit import Operation, inside_call, parameters
 from runtime.native import cache as disk
 from runtime.native import llvm
+from runtime.native.lowering import ATTRIBUTES
 from runtime.native.references import closure, own_digest
 
 __all__ = ["address_of", "digest_of"]

@@ -14,15 +14,13 @@ from runtime.engine.jit.emit import word
 from runtime.errors import UnsupportedError
 from runtime.native import NativeFunction
 from runtime.native.library import natives
+from runtime.native.lowering import ATTRIBUTES
 from runtime.spec import MapKind, MapOp, MapSpec
 
 if TYPE_CHECKING:
     from runtime.spec import NativeFunction as AnyNative
 
-__all__ = ["ATTRIBUTES", "MapShape", "Operation", "Unit", "inside_call", "parameters"]
-
-ATTRIBUTES: Final = "nounwind null_pointer_is_valid"
-"""Of every function: LLVM inlines only between functions that agree about null."""
+__all__ = ["MapShape", "Operation", "Unit", "inside_call", "parameters"]
 
 _SHAPE_WORDS: Final = 6  # map, key size, value size, entries, flags, environment
 _ALWAYS_INSIDE: Final = frozenset({MapOp.LOOKUP, MapOp.LOOKUP_PERCPU, MapOp.PEEK, MapOp.REDIRECT})
@@ -82,7 +80,7 @@ class Unit:
         self._joints: dict[str, str] = {}
 
     @property
-    def natives(self) -> tuple[NativeFunction, ...]:
+    def callees(self) -> tuple[NativeFunction, ...]:
         """The natives that are called directly, in order of symbol."""
         return tuple(self._natives[symbol] for symbol in sorted(self._natives))
 
@@ -90,7 +88,7 @@ class Unit:
     def text(self) -> str:
         """The declarations and joints, as IR."""
         globals_ = [f"@map{index} = external global [0 x i8], align 8\n" for index in sorted(self.used_maps)]
-        called = [(each.symbol, each.arity) for each in self.natives]
+        called = [(each.symbol, each.arity) for each in self.callees]
         called += [(each.symbol, 2 + each.words) for each in self.operations.values()]
         declared = [f"declare i64 @{symbol}({', '.join(['i64'] * count)})\n" for symbol, count in called]
         return "".join([*globals_, *declared, *(self._joints[name] for name in sorted(self._joints))])

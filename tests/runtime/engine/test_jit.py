@@ -484,3 +484,19 @@ def test_engines_have_names() -> None:
     assert engine_named("jit").name == "jit"
     with pytest.raises(UnsupportedError, match="interpreter"):
         engine_named("magic")
+
+
+def test_stages_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """$XDPSIM_DEBUG prints the stages that it names, also of what the cache holds."""
+    code = [LoadImm64(0, 12), WideTail()]
+    run(code)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("XDPSIM_DEBUG", "ir,asm")
+    run(code)
+    shown = capsys.readouterr().err
+    assert re.findall(r"^; (\w+): (.*)$", shown, re.MULTILINE) == [
+        ("ir", "sample, before optimisation"),
+        ("ir", "sample"),
+        ("asm", "sample"),
+    ]
+    assert "ret i64 12" in shown
