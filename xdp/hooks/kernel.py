@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -84,6 +85,10 @@ class KernelHook:
             modified=modified,
             run_ns=spent,
         )
+
+    def time_frames(self, frames: Sequence[bytes], repeat: int) -> float:
+        """The mean of the durations in nanoseconds that the kernel reports for `repeat` runs of each frame."""
+        return sum(self._program.test_run(frame, repeat=repeat).duration_ns for frame in frames) / len(frames)
 
     def map_items(self, name: str) -> dict[bytes, bytes]:
         """A map's contents now."""

@@ -1,0 +1,1 @@
+"""Side-by-side runs of engines on this machine; never imported by tests."""
