@@ -5,10 +5,9 @@ Not here: helpers that write checksums into packets.
 
 from __future__ import annotations
 
-from errno import EINVAL
 from typing import Final
 
-from runtime.native import load32, native, shr, zext32
+from runtime.native import load8, load16, load32, native, shr, zext32
 
 __all__ = ["csum_diff"]
 
@@ -25,21 +24,26 @@ def _fold32(total: int) -> int:
 
 @native
 def _partial(at: int, size: int, total: int) -> int:
-    """The 32-bit sum of `size` bytes and a sum so far."""
+    """The 32-bit sum of `size` bytes, as if followed by zeroes, and a sum so far."""
     end = at + size
-    while at < end:
+    while at + 4 <= end:
         total += load32(at)
         at += 4
+    if size & 2:
+        total += load16(at)
+        at += 2
+        if size & 1:
+            total += load8(at) << 16
+    elif size & 1:
+        total += load8(at)
     return _fold32(total)
 
 
 @native
 def csum_diff(env: int, old: int, old_size: int, new: int, new_size: int, seed: int) -> int:
-    """The folded 16-bit sum of `seed`, plus the new bytes, minus the old ones; -EINVAL for sizes not multiples of 4."""
+    """The folded 16-bit sum of `seed`, plus the new bytes, minus the old ones (Linux 6.13 and later; any sizes)."""
     old_size = zext32(old_size)
     new_size = zext32(new_size)
-    if (old_size | new_size) & 3:
-        return -EINVAL
     total = zext32(seed)
     if old_size != 0 and new_size != 0:
         removed = _partial(old, old_size, 0) ^ _WORD
