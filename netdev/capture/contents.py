@@ -29,6 +29,7 @@ UNPACK_LIMIT: Final = 4 << 30
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE: Final = b"\x2a\x4d\x18"  # behind a first byte of 0x50 to 0x5f
+_ZSTD_BLOCK: Final = 1 << 17
 _STEP: Final = 1 << 20
 
 
@@ -113,26 +114,34 @@ class _Growing:
 def _gunzip(data: memoryview, into: _Growing) -> str:
     """Unpack members one after the other; returns why it ended early, or "". Bytes behind the last one are ignored."""
     at = 0
-    try:
-        while data[at : at + 2].tobytes() == _GZIP:
-            stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            while not stream.eof:
-                piece = data[at : at + _STEP]
-                out = stream.decompress(piece, _STEP)
-                if not piece and not out:
-                    return "the gzip stream is cut"
-                at += len(piece) - len(stream.unconsumed_tail) - len(stream.unused_data)
-                into.append(out)
-    except zlib.error as error:
-        return f"the gzip stream is damaged: {error}"
+    while data[at : at + 2].tobytes() == _GZIP:
+        stream = zlib.decompressobj(16 + zlib.MAX_WBITS)
+        step = _STEP
+        while not stream.eof:
+            piece = data[at : at + _STEP]
+            before = stream.copy()
+            try:
+                out = stream.decompress(piece, step)
+            except zlib.error as error:
+                if step == 1:
+                    return f"the gzip stream is damaged: {error}"
+                stream, step = (
+                    before,
+                    step // 16,
+                )  # what the call had unpacked so far is lost; go there in smaller steps
+                continue
+            if not piece and not out:
+                return "the gzip stream is cut"
+            at += len(piece) - len(stream.unconsumed_tail) - len(stream.unused_data)
+            into.append(out)
     return ""
 
 
 def _unzstd(data: memoryview, into: _Growing) -> str:
-    """Unpack frames one after the other; returns why it ended early, or ""."""
+    """Unpack frames one after the other; returns why it ended early, or "". A damaged block costs the one before it."""
     import zstandard
 
-    step = bytearray(_STEP)
+    step = bytearray(_ZSTD_BLOCK)
     try:
         with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
             while count := reader.readinto(step):
