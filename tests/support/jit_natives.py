@@ -59,3 +59,14 @@ def context_word(env: int, context: int, at: int) -> int:
 def nothing(map_: int, key_size: int, value_size: int, max_entries: int, flags: int) -> int:
     """An initialiser that leaves zeroed memory alone."""
     return 0
+
+
+@native
+def packet_driver(batch: int, env: int) -> int:
+    """Run once on the bytes from word 0 up to word 1; r0 into word 2."""
+    context = stack_alloc(24)
+    store64(context, load64(batch))
+    store64(context + 8, load64(batch + 8))
+    store64(context + 16, 0)
+    store64(batch + 16, call_program(context, env))
+    return 1
