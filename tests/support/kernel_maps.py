@@ -14,15 +14,15 @@ from typing import Self
 from runtime.errors import MapError
 from runtime.spec import MapSpec
 
-_SYSCALL = {"x86_64": 321, "aarch64": 280}[platform.machine()]
+SYSCALL = {"x86_64": 321, "aarch64": 280}[platform.machine()]
 _MAP_CREATE, _LOOKUP, _UPDATE, _DELETE, _NEXT_KEY = range(5)
-_libc = ctypes.CDLL(None, use_errno=True)
+libc = ctypes.CDLL(None, use_errno=True)
 
 
 def bpf(command: int, attributes: bytes) -> int:
     """The system call; raises MapError with its errno."""
     buffer = ctypes.create_string_buffer(attributes.ljust(128, b"\0"), 128)
-    result: int = _libc.syscall(_SYSCALL, command, buffer, 128)
+    result: int = libc.syscall(SYSCALL, command, buffer, 128)
     if result < 0:
         number = ctypes.get_errno()
         raise MapError(f"bpf({command})", errno=number)

@@ -6,7 +6,7 @@ import ctypes
 import os
 import struct
 
-from tests.support.kernel_maps import KernelMap, bpf
+from tests.support.kernel_maps import SYSCALL, KernelMap, bpf, libc
 
 _PROG_LOAD = 5
 _TEST_RUN = 10
@@ -22,6 +22,11 @@ def instruction(opcode: int, destination: int = 0, source: int = 0, offset: int 
 def map_value(register: int, values: KernelMap, offset: int) -> bytes:
     """Register = the address of a byte in the first value of an array."""
     return instruction(0x18, register, 2, 0, values.fd) + instruction(0, 0, 0, 0, offset)
+
+
+def map_address(register: int, each: KernelMap) -> bytes:
+    """Register = a map."""
+    return instruction(0x18, register, 1, 0, each.fd) + instruction(0)
 
 
 def move(register: int, immediate: int) -> bytes:
@@ -64,7 +69,5 @@ def run(program: int, packet: bytes = bytes(64)) -> int:
     data = ctypes.create_string_buffer(packet, len(packet))
     attributes = bytearray(struct.pack("<IIIIQQII", program, 0, len(packet), 0, ctypes.addressof(data), 0, 1, 0))
     buffer = (ctypes.c_char * 128).from_buffer(attributes.ljust(128, b"\0"))
-    from tests.support.kernel_maps import _SYSCALL, _libc
-
-    assert _libc.syscall(_SYSCALL, _TEST_RUN, buffer, 128) >= 0, os.strerror(ctypes.get_errno())
+    assert libc.syscall(SYSCALL, _TEST_RUN, buffer, 128) >= 0, os.strerror(ctypes.get_errno())
     return int.from_bytes(bytes(buffer)[4:8], "little")
