@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -287,7 +288,22 @@ def clock_ns(clock: int) -> int:
 
 
 def process_alive(pid: int) -> int:
-    """1 while a process with that id exists, also when it is not ours, else 0."""
+    """1 while a process with that id runs, also when it is not ours, else 0; one that only awaits its parent is dead."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return 0
+    except OSError:
+        return _answers(pid)
+    try:
+        watch = select.poll()
+        watch.register(descriptor, select.POLLIN)
+        return int(not watch.poll(0))
+    finally:
+        os.close(descriptor)
+
+
+def _answers(pid: int) -> int:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -36,11 +36,14 @@ EXTERNALS: Final = (
     "__errno_location",
     "bcmp",
     "clock_gettime",
+    "close",
     "kill",
     "memcmp",
     "memcpy",
     "memmove",
     "memset",
+    "poll",
+    "syscall",
 )
 """Functions of the C library that compiled code may call."""
 

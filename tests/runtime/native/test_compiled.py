@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -193,6 +194,10 @@ def test_the_system(compiled: Library) -> None:
     assert compiled[_alive](os.getpid()) == _alive(os.getpid()) == 1
     assert compiled[_alive](1) == _alive(1) == 1
     assert compiled[_alive](4194304 + 77) == _alive(4194304 + 77) == 0
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has collected it
+    assert compiled[_alive](ended.pid) == _alive(ended.pid) == 0
+    ended.wait()
     assert compiled[_through](compiled.address(min_of), 3, -4) == -4
     assert abs(monotonic_ns() - time.monotonic_ns()) < 10**9
 
