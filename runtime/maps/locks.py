@@ -34,19 +34,27 @@ def owner_of(env: int) -> int:
 
 
 @native
-def lock(word: int, env: int) -> int:
-    """Take the lock; 1 when it was taken over from a process that died holding it, else 0."""
-    owner = owner_of(env)
-    seen = cas64(word, 0, owner)
+def _wait(word: int, owner: int) -> int:
+    """Take a lock that somebody holds; 1 when that one was dead, else 0."""
     waits = 0
-    while unlikely(seen != 0):
+    while True:
+        seen = cas64(word, 0, owner)
+        if seen == 0:
+            return 0
         waits += 1
         if waits & (_LOOK - 1) == 0:
             pid = shr(seen, 32)
             if pid != 0 and process_alive(pid) == 0 and cas64(word, seen, owner) == seen:
                 return 1
         pause()
-        seen = cas64(word, 0, owner)
+
+
+@native
+def lock(word: int, env: int) -> int:
+    """Take the lock; 1 when it was taken over from a process that died holding it, else 0."""
+    owner = owner_of(env)
+    if unlikely(cas64(word, 0, owner) != 0):
+        return _wait(word, owner)
     return 0
 
 

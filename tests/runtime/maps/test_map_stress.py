@@ -90,7 +90,10 @@ def test_killed_processes_do_not_stop_the_others(make: Make, name: str) -> None:
                 os._exit(1)
             time.sleep(moments.uniform(0.0005, 0.004))
             os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
+            if turn % 2:
+                os.waitpid(child, 0)  # else it is still to be collected while we meet its locks
             assert run(each.address, environment.address, 521288629 + turn, 300, WHICH.index(name)) == 0
+            if not turn % 2:
+                os.waitpid(child, 0)
         assert run(each.address, environment.address, 5783321, 30_000, WHICH.index(name)) == 0  # meets every lock
     _check(name, each)
