@@ -88,7 +88,7 @@ class CaptureReader:
 
     def take(self, count: int) -> FrameBatch:
         """The next `count` frames, fewer at the end, then none; raises CaptureError when the file has changed."""
-        count = min(count, self._left)
+        count = max(min(count, self._left), 0)
         columns = self._cursor.take(count)
         if columns is None:
             raise CaptureError(f"{self._path}: the file has changed since it was opened")

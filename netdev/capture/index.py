@@ -1,7 +1,7 @@
 """The index of a capture: how many frames, of which interfaces, where it is damaged, and marks to start walking from.
 
 Not here: the loops over records (kernels.py). An index is small: a mark every 65,536 frames, from which the frames
-behind it are found by walking; that costs less than reading an offset for each of them from memory.
+behind it are found by walking. A walk reads the records' headers, which a batch needs anyway.
 """
 
 from __future__ import annotations
@@ -139,13 +139,14 @@ class Cursor:
         job[Walk.ROWS], job[Walk.USED] = address_of(index.rows), address_of(self._used)
         job[Walk.FRACTION] = index.classic.fraction_ns if index.classic else 0
         self._enter(mark.section)
-        self._walk_over(first - mark.frame)
+        self._lost = not self._walk_over(first - mark.frame)
 
     def take(self, count: int) -> Columns | None:
         """The next `count` frames; None when there are not so many, because the file has changed."""
         columns = Columns(count)
         columns.point(self._job)
-        return columns if self._walk_over(count) else None
+        self._lost = self._lost or not self._walk_over(count)
+        return None if self._lost else columns
 
     def _enter(self, section: int) -> None:
         sections = self._index.sections
