@@ -61,14 +61,17 @@ def percpu_write(
     values: int, max_entries: int, value_size: int, number: int, value: int, cpu: int, is_new: int, cpus: int
 ) -> int:
     """Copy a value into one CPU's slot (when the element is new, clearing the others), or slots into all."""
+    if cpu != ALL_CPUS and is_new == 0:
+        copy_small(percpu_value(values, max_entries, value_size, number, cpu), value, value_size)
+        return 0
     each = 0
     while each < cpus:
         place = percpu_value(values, max_entries, value_size, number, each)
         if cpu == ALL_CPUS:
             memcpy(place, value + each * round8(value_size), value_size)
         elif each == cpu:
-            copy_small(place, value, value_size)
-        elif is_new:
+            memcpy(place, value, value_size)
+        else:
             memzero(place, value_size)
         each += 1
     return 0

@@ -41,6 +41,8 @@ def _first_in(arena: int, key_size: int, size: int, max_entries: int, node: int,
             return child & NUMBER
         if child != 0:
             node = node_at(arena, max_entries, key_size, size, child & NUMBER)
+            if load32(node + DEPTH_AT) <= depth:  # used again meanwhile
+                return 0
             depth = load32(node + DEPTH_AT)
             bits = lowest(depth)
             at = 0
@@ -75,6 +77,8 @@ def _first_under(arena: int, key_size: int, size: int, max_entries: int, data: i
             return _leaf_under(element_at(arena, max_entries, size, child & NUMBER), data, bits, child & NUMBER)
         node = node_at(arena, max_entries, key_size, size, child & NUMBER)
         end = load32(node + DEPTH_AT)
+        if end <= depth:  # used again meanwhile
+            return 0
         depth += 1
         while depth < end:
             left = bits - (depth << 3)
