@@ -37,6 +37,11 @@ def _fill_the_kernels(number: int, shape: dict[str, Any]) -> None:
         answer("bpftool", "map", "update", "id", str(number), "key", *_bytes(key), "value", *_bytes(value[:value_size]))
 
 
+def _is(found: str, name: str) -> bool:
+    """Whether a map's name, which may begin with the object's and be cut, is that one."""
+    return found.endswith(name) if name.startswith(".") else found == name[:15]
+
+
 @pytest.fixture(scope="module")
 def sides() -> Iterator[tuple[ObjectSpec, dict[str, list[Any]]]]:
     """The object as we read it, and what bpftool says each of its maps holds in the kernel, by name."""
@@ -56,8 +61,8 @@ def sides() -> Iterator[tuple[ObjectSpec, dict[str, list[Any]]]]:
 def test_a_map_is_dumped_as_bpftool_does(sides: tuple[ObjectSpec, dict[str, list[Any]]], name: str) -> None:
     """What bpftool dumped fills our map, whose dump is then the same, BTF and all; global data is the same at once."""
     types, dumps = sides
-    theirs = next(entries for found, entries in dumps.items() if found == name[:15] or found.endswith(name))
-    spec = next(each for each in types.maps if each.name == name or each.name.endswith(name))
+    theirs = next(entries for found, entries in dumps.items() if _is(found, name))
+    spec = next(each for each in types.maps if _is(each.name, name))
     with create(spec, KIND_BY_ID[spec.kind], cpus=possible_cpus(), types=types.types) as ours:
         if not name.startswith("."):
             fill(ours, theirs)
