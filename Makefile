@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 .PHONY: demo test lint bench setup clean
 
 demo: $(VENV)/.installed
-	@PATH="$(CURDIR)/$(BIN):$$PATH" sh examples/demo.sh
+	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest -n 2 --dist worksteal

@@ -177,7 +177,7 @@ def _mixed(pc: int) -> Rejected:
 def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: Load) -> Value:
     base, size = state.registers[load.src], load.size.bytes
     if base.kind is Kind.CONTEXT:
-        return _load_context(platform, notebook, state, pc, base.offset + load.offset, load)
+        return _load_context(platform, notebook, pc, base.offset + load.offset, load)
     _note_access(notebook, pc, None)
     value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
     match base.kind:
@@ -221,7 +221,7 @@ def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Lo
     return value
 
 
-def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int, offset: int, load: Load) -> Value:
+def _load_context(platform: Platform, notebook: Notebook, pc: int, offset: int, load: Load) -> Value:
     field = platform.program_type.context.field_at(offset, load.size.bytes)
     assert field is not None
     _note_access(notebook, pc, field)
