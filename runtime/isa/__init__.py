@@ -43,6 +43,7 @@ from runtime.isa.opcodes import (
     Source,
     SwapKind,
 )
+from runtime.isa.text import disassemble, disassemble_one
 
 __all__ = [
     "Alu",
@@ -82,5 +83,7 @@ __all__ = [
     "WideTail",
     "Width",
     "decode",
+    "disassemble",
+    "disassemble_one",
     "encode",
 ]
