@@ -45,6 +45,12 @@ def _natural(text: str) -> int:
     return number
 
 
+def _extra(text: str) -> str:
+    if text not in ("linum", "opcodes"):
+        raise ArgumentTypeError(f"{text!r} is neither linum nor opcodes")
+    return text
+
+
 def _assignment(text: str) -> tuple[str, str]:
     name, separator, path = text.partition("=")
     if not (name and separator and path):
@@ -103,12 +109,7 @@ def _dump(parser: ArgumentParser) -> None:
     parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
     parser.add_argument("--prog", metavar="NAME", help="only this program")
     parser.add_argument(
-        "with_",
-        metavar="linum|opcodes",
-        nargs="*",
-        choices=("linum", "opcodes"),
-        default=[],
-        help="line numbers, encoded bytes",
+        "with_", metavar="linum|opcodes", nargs="*", type=_extra, default=[], help="line numbers, encoded bytes"
     )
 
 
