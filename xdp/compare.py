@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -75,25 +76,15 @@ def compare(
 
     Return values, output bytes, then all maps are compared. The clock is the packets', random numbers are seeded.
     """
-    source = Source.open(captures, loop=loop, limit=limit, wrap=wrap)
-    source.batch_size = _BATCH
-    sides = [_Side(load(), program, engine, ifindex=ifindex, queue=queue, seed=seed) for engine in engines]
-    left_out: dict[str, int] = {}
-    frames = 0
-    difference = None
-    try:
-        for batch in source.batches():
-            chosen, numbers = _common(batch, frames + sum(left_out.values()), engines, left_out)
-            first, second = (side.run(chosen) for side in sides)
-            difference = _frames_differ(first, second, numbers)
-            frames += len(chosen)
-            if progress is not None:
-                progress(frames + sum(left_out.values()), source.frames)
-            if difference is not None:
-                break
-        compared, unsettled = _fair(sides[0].program, sides)
-        if difference is None:
-            difference = _maps_differ(sides, compared)
+    with ExitStack() as stack:
+        source = stack.enter_context(closing(Source.open(captures, loop=loop, limit=limit, wrap=wrap)))
+        source.batch_size = _BATCH
+        sides = []
+        for engine in engines:
+            sides.append(_Side(load(), program, engine, ifindex=ifindex, queue=queue, seed=seed))
+            stack.callback(sides[-1].close)
+        frames, left_out, difference = _frames(source, sides, progress)
+        compared, unsettled = _fair(sides)
         return Comparison(
             program=sides[0].program.name,
             engines=engines,
@@ -102,12 +93,27 @@ def compare(
             left_out=left_out,
             maps=compared,
             unsettled=unsettled,
-            difference=difference,
+            difference=difference or _maps_differ(sides, compared),
         )
-    finally:
-        for side in sides:
-            side.close()
-        source.close()
+
+
+def _frames(
+    source: Source, sides: Sequence[_Side], progress: Callable[[int, int], None] | None
+) -> tuple[int, dict[str, int], Difference | None]:
+    """Frames compared, frames left out by reason, and the first difference."""
+    left_out: dict[str, int] = {}
+    frames = 0
+    engines = [side.engine for side in sides]
+    for batch in source.batches():
+        chosen, numbers = _common(batch, frames + sum(left_out.values()), engines, left_out)
+        first, second = (side.run(chosen) for side in sides)
+        frames += len(chosen)
+        if progress is not None:
+            progress(frames + sum(left_out.values()), source.frames)
+        difference = _frames_differ(first, second, numbers)
+        if difference is not None:
+            return frames, left_out, difference
+    return frames, left_out, None
 
 
 @final
@@ -139,7 +145,7 @@ class _Side:
 
 
 def _common(
-    batch: FrameBatch, start: int, engines: tuple[str, str], left_out: dict[str, int]
+    batch: FrameBatch, start: int, engines: Sequence[str], left_out: dict[str, int]
 ) -> tuple[FrameBatch, Sequence[int]]:
     """The frames that both engines take, and their numbers in the stream."""
     if "kernel" not in engines:
@@ -177,9 +183,9 @@ def _bytes_differ(left: bytes, right: bytes, number: int) -> Difference:
     return Difference(what=f"bytes from {at} on", frame=number, first=shown[0], second=shown[1])
 
 
-def _fair(program: Program, sides: Sequence[_Side]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _fair(sides: Sequence[_Side]) -> tuple[tuple[str, ...], dict[str, str]]:
     """Maps to compare, and maps whose contents may rightly differ."""
-    owner = program.owner
+    owner = sides[0].program.owner
     unsettled: dict[str, str] = {}
     compared = []
     for spec in owner.spec.maps:

@@ -93,9 +93,38 @@ def _hard_size(caplen: int) -> int:
 
 
 @native
+def _enter(ctx: int, env: int, data: int, caplen: int, slot: int, timestamp: int) -> int:
+    """Set what the context and the environment say of one frame."""
+    store64(env + _ENV_CLOCK, timestamp)
+    store64(env + _ENV_TAIL_CALLS, _MAX_TAIL_CALLS)
+    store64(ctx + _CTX_DATA, data)
+    store64(ctx + _CTX_DATA_END, data + caplen)
+    store64(ctx + _CTX_DATA_META, data)
+    store64(ctx + _CTX_HARD_START, slot)
+    store64(ctx + _CTX_HARD_END, slot + _hard_size(caplen))
+    return 0
+
+
+@native
+def _leave(ctx: int, env: int, batch: int, i: int, source: int, caplen: int) -> int:
+    """Note where the frame lies now and what a redirect named; returns whether the frame differs from its source."""
+    start = load64(ctx + _CTX_DATA)
+    size = load64(ctx + _CTX_DATA_END) - start
+    store64(load64(batch + _OUT_OFFSETS) + 8 * i, start - load64(batch + _SLOTS))
+    store32(load64(batch + _OUT_LENGTHS) + 4 * i, size)
+    store32(load64(batch + _TARGETS) + 4 * i, load64(env + _ENV_TARGET))
+    if size != caplen:
+        return 1
+    return 1 - memeq(start, source, size)
+
+
+@native
 def drive(batch: int, env: int) -> int:
     """Run the program on every frame of the batch; returns how many there were."""
     ctx = stack_alloc(_CTX_SIZE)
+    store64(ctx + _CTX_IFINDEX, load64(batch + _IFINDEX))
+    store64(ctx + _CTX_QUEUE, load64(batch + _QUEUE))
+    store64(ctx + _CTX_EGRESS, 0)
     count = load64(batch + _COUNT)
     offsets = load64(batch + _OFFSETS)
     caplens = load64(batch + _CAPLENS)
@@ -103,46 +132,22 @@ def drive(batch: int, env: int) -> int:
     base = load64(batch + _BASE)
     copy = load64(batch + _COPY)
     keep = load64(batch + _KEEP)
-    slots = load64(batch + _SLOTS)
+    slot = load64(batch + _SLOTS)
     returns = load64(batch + _RETURNS)
-    out_offsets = load64(batch + _OUT_OFFSETS)
-    out_lengths = load64(batch + _OUT_LENGTHS)
-    targets = load64(batch + _TARGETS)
-    ifindex = load64(batch + _IFINDEX)
-    queue = load64(batch + _QUEUE)
     modified = 0
-    used = 0
     for i in range(count):
         source = base + load64(offsets + 8 * i)
         caplen = load32(caplens + 4 * i)
         data = source
-        slot = slots + used
         if copy != 0:
             data = slot + _HEADROOM
             memcpy(data, source, caplen)
-        store64(env + _ENV_CLOCK, load64(timestamps + 8 * i))
-        store64(env + _ENV_TAIL_CALLS, _MAX_TAIL_CALLS)
-        store64(ctx + _CTX_DATA, data)
-        store64(ctx + _CTX_DATA_END, data + caplen)
-        store64(ctx + _CTX_DATA_META, data)
-        store64(ctx + _CTX_IFINDEX, ifindex)
-        store64(ctx + _CTX_QUEUE, queue)
-        store64(ctx + _CTX_EGRESS, 0)
-        store64(ctx + _CTX_HARD_START, slot)
-        store64(ctx + _CTX_HARD_END, slot + _hard_size(caplen))
+        _enter(ctx, env, data, caplen, slot, load64(timestamps + 8 * i))
         store32(returns + 4 * i, call_program(ctx, env))
         if copy != 0:
-            start = load64(ctx + _CTX_DATA)
-            size = load64(ctx + _CTX_DATA_END) - start
-            changed = 1
-            if size == caplen:
-                changed = 1 - memeq(start, source, size)
-            modified += changed
-            store64(out_offsets + 8 * i, start - slots)
-            store32(out_lengths + 4 * i, size)
-            store32(targets + 4 * i, load64(env + _ENV_TARGET))
+            modified += _leave(ctx, env, batch, i, source, caplen)
             if keep != 0:
-                used += (_hard_size(caplen) + 63) & -64
+                slot += (_hard_size(caplen) + 63) & -64
     store64(batch + _MODIFIED, load64(batch + _MODIFIED) + modified)
-    store64(batch + _USED, used)
+    store64(batch + _USED, slot - load64(batch + _SLOTS))
     return count

@@ -8,19 +8,22 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from netdev.port import FrameBatch
-from xdp.hooks import BatchResult, XdpProgram, hook_on
+from xdp.hooks import BatchResult, Hook, XdpProgram, hook_on
 from xdp.outputs import FrameFiles, VerdictFile
 from xdp.source import Source, select
 from xdp.verdict import Verdict
+
+if TYPE_CHECKING:
+    from xdp.hooks.kernel import KernelHook
 
 __all__ = ["Report", "Timeline", "replay"]
 
@@ -130,34 +133,51 @@ def replay(
     paths = [captures] if isinstance(captures, str | Path) else list(captures)
     wanted = engine or program.program.owner.engine
     with ExitStack() as stack:
-        source = Source.open(paths, loop=loop, limit=limit, wrap=wrap)
-        stack.callback(source.close)
-        sinks: list[VerdictFile | FrameFiles] = []
-        if verdicts is not None:
-            sinks.append(stack.enter_context(VerdictFile(Path(verdicts), hashes=hashes)))
-        if out is not None:
-            sinks.append(stack.enter_context(FrameFiles(Path(out), program.name)))
-        keep = bool(sinks)
-        if keep:
+        source = stack.enter_context(closing(Source.open(paths, loop=loop, limit=limit, wrap=wrap)))
+        sinks = _sinks(stack, program.name, verdicts, out, hashes=hashes)
+        if sinks:
             source.batch_size = _KEPT
         hook = hook_on(
-            program.program, wanted, ifindex=ifindex, queue=queue, seed=seed, wall=clock == "wall", keep=keep
+            program.program, wanted, ifindex=ifindex, queue=queue, seed=seed, wall=clock == "wall", keep=bool(sinks)
         )
         stack.callback(hook.close)
         tally = _Tally(Timeline(*source.span()) if timeline else None)
         started = time.perf_counter_ns()
-        for batch in source.batches():
-            frames = _runnable(batch, tally) if wanted == "kernel" else batch
-            result = hook.run(frames, checked=wanted == "interpreter")
-            tally.add(frames, result)
-            for sink in sinks:
-                sink.add(frames, result)
-            if progress is not None:
-                progress(tally.packets + tally.skipped, source.frames)
+        _run(source, hook, wanted, tally, sinks, progress)
         elapsed = time.perf_counter_ns() - started
         for sink in sinks:
             sink.finish()
         return tally.report(program, paths, wanted, elapsed, source.damage)
+
+
+def _sinks(
+    stack: ExitStack, program: str, verdicts: str | Path | None, out: str | Path | None, *, hashes: bool
+) -> list[VerdictFile | FrameFiles]:
+    """What wants every frame."""
+    sinks: list[VerdictFile | FrameFiles] = []
+    if verdicts is not None:
+        sinks.append(stack.enter_context(VerdictFile(Path(verdicts), hashes=hashes)))
+    if out is not None:
+        sinks.append(stack.enter_context(FrameFiles(Path(out), program)))
+    return sinks
+
+
+def _run(
+    source: Source,
+    hook: Hook | KernelHook,
+    engine: str,
+    tally: _Tally,
+    sinks: Sequence[VerdictFile | FrameFiles],
+    progress: Progress | None,
+) -> None:
+    for batch in source.batches():
+        frames = _runnable(batch, tally) if engine == "kernel" else batch
+        result = hook.run(frames, checked=engine == "interpreter")
+        tally.add(frames, result)
+        for sink in sinks:
+            sink.add(frames, result)
+        if progress is not None:
+            progress(tally.packets + tally.skipped, source.frames)
 
 
 def _runnable(batch: FrameBatch, tally: _Tally) -> FrameBatch:
