@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test lint bench api setup clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
@@ -20,6 +20,10 @@ lint: $(VENV)/.installed
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
+
+# writes down what packages export, when a change of it is meant
+api: $(VENV)/.installed
+	@$(BIN)/python -m tests.architecture.test_structure
 
 setup: $(VENV)/.installed
 
