@@ -121,7 +121,7 @@ class LoadedObject:
         for spec in self.spec.maps:
             if self.registry.map_kind(spec.kind).value_is != "program":
                 continue
-            for _key, value in self._maps[spec.name].items():
+            for _key, value in self._maps[spec.name].items():  # noqa: PERF102  maps have no values()
                 target = self.program_by_id(int.from_bytes(value, "little"))
                 if target is not None:
                     yield target

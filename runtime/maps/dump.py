@@ -82,13 +82,13 @@ def _formatted(
 def _entry(raw: Map, entry: Any) -> tuple[bytes, bytes]:
     if not isinstance(entry, Mapping) or "key" not in entry:
         raise InputError('expected {"key": …, "value": …}')
+    if "value" not in entry and "values" not in entry:
+        raise InputError('there is no "value"')
     key = _bytes(entry["key"])
     if key is None or len(key) != raw.spec.key_size:
         key = raw.typed.encode_key(entry["key"])
     if "values" in entry:
         return key, _per_cpu(raw, entry["values"])
-    if "value" not in entry:
-        raise InputError('there is no "value"')
     value = _bytes(entry["value"])
     if value is None or len(value) != raw.value_stride:
         value = raw.typed.encode_value(entry["value"] if value is None else value)

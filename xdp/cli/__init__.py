@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         json=_wants(words, "-j", "--json") or _wants(words, "-p", "--pretty"), pretty=_wants(words, "-p", "--pretty")
     )
     try:
-        arguments = _parser(output).parse_args(words)
+        arguments = _parsed(output, words)
         command: Command = arguments.command
         run = getattr(import_module(command.module), command.function)
         code: int = run(arguments, output)
@@ -84,6 +84,18 @@ def _failed(error: Exception, output: Output) -> int:
                 f"internal error, please report it ({type(error).__name__}: {error}); XDPSIM_DEBUG=trace shows where"
             )
             return Exit.INTERNAL
+
+
+def _parsed(output: Output, words: Sequence[str]) -> argparse.Namespace:
+    """The words by the table; what argparse cannot place may only be the bare words that end a command, as in bpftool."""
+    parser = _parser(output)
+    arguments, rest = parser.parse_known_args(words)
+    wrong = [word for word in rest if word not in getattr(arguments, "extra_words", ())]
+    if wrong:
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+    if rest:
+        arguments.extras = rest
+    return arguments
 
 
 class _Parser(argparse.ArgumentParser):

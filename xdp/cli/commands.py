@@ -45,12 +45,6 @@ def _natural(text: str) -> int:
     return number
 
 
-def _extra(text: str) -> str:
-    if text not in ("linum", "opcodes"):
-        raise ArgumentTypeError(f"{text!r} is neither linum nor opcodes")
-    return text
-
-
 def _assignment(text: str) -> tuple[str, str]:
     name, separator, path = text.partition("=")
     if not (name and separator and path):
@@ -108,9 +102,8 @@ def _dump(parser: ArgumentParser) -> None:
     parser.add_argument("form", choices=("xlated", "ir", "asm"), help="bytecode, LLVM IR or native assembly")
     parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
     parser.add_argument("--prog", metavar="NAME", help="only this program")
-    parser.add_argument(
-        "with_", metavar="linum|opcodes", nargs="*", type=_extra, default=[], help="line numbers, encoded bytes"
-    )
+    parser.epilog = "After these, with xlated: linum (line numbers), opcodes (the encoded bytes)."
+    parser.set_defaults(extras=[], extra_words=("linum", "opcodes"))
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -17,7 +17,7 @@ from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, Registry
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
-from xdp.cli.source import object_bytes
+from xdp.cli.source import blaming, object_bytes
 from xdp.extension import default_registry
 
 __all__ = ["run"]
@@ -29,12 +29,15 @@ def run(arguments: Namespace, output: Output) -> int:
     name = Path(arguments.object).stem
     registry = default_registry()
     if arguments.form == "xlated":
-        spec = read_object(data, name=name)
-        _xlated(spec, _chosen(spec, arguments.prog), registry, set(arguments.with_), output)
+        with blaming(arguments.object):
+            spec = read_object(data, name=name)
+        _xlated(spec, _chosen(spec, arguments.prog), registry, set(arguments.extras), output)
         return Exit.OK
-    if arguments.with_:
-        raise InputError(f"{' and '.join(arguments.with_)}: only with 'xlated'")
-    with load(data, registry=registry, name=name) as loaded:
+    if arguments.extras:
+        raise InputError(f"{' and '.join(arguments.extras)}: only with 'xlated'")
+    with blaming(arguments.object):
+        loaded = load(data, registry=registry, name=name)
+    with loaded:
         _native(loaded, arguments.form, arguments.prog, output)
     return Exit.OK
 

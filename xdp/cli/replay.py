@@ -14,7 +14,7 @@ from xdp.cli.exits import Exit
 from xdp.cli.mapfiles import dump_maps, fill_maps
 from xdp.cli.output import Output
 from xdp.cli.progress import progress_bar
-from xdp.cli.source import object_bytes
+from xdp.cli.source import blaming, object_bytes
 from xdp.compare import Comparison, compare
 from xdp.extension import default_registry
 from xdp.picture import draw
@@ -31,7 +31,8 @@ def run(arguments: Namespace, output: Output) -> int:
         raise InputError("--hash needs --verdicts FILE to write the hashes to")
 
     def fresh() -> LoadedObject:
-        loaded = load(data, registry=default_registry(), engine=arguments.engine, name=name)
+        with blaming(arguments.object):
+            loaded = load(data, registry=default_registry(), engine=arguments.engine, name=name)
         fill_maps(loaded.maps, arguments.map)
         return loaded
 
@@ -97,7 +98,8 @@ def _verdict_on(found: Comparison) -> str:
     lines += [f"  left out: {count:,} frames {reason}" for reason, count in found.left_out.items()]
     lines += [f"  not compared: map {name!r} {why}" for name, why in found.unsettled.items()]
     if found.difference is None:
-        lines.append(f"  no difference in verdicts, output bytes and {len(found.maps)} maps")
+        maps = f"{len(found.maps)} map{'' if len(found.maps) == 1 else 's'}"
+        lines.append(f"  no difference in verdicts, output bytes and {maps}")
     else:
         d = found.difference
         where = "after the last frame" if d.frame is None else f"in frame {d.frame}"

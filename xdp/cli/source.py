@@ -10,12 +10,14 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from runtime.errors import DeviceError, ObjectError
+from runtime.errors import DeviceError, InputError, ObjectError
 
-__all__ = ["object_bytes"]
+__all__ = ["blaming", "object_bytes"]
 
 _MAX_OBJECT: Final = 256 << 20
 _FLAGS: Final = ("-O2", "-g", "-target", "bpf", "-mcpu=v3", "-Wall", "-Wno-unused-function")
@@ -33,6 +35,16 @@ def object_bytes(path: str) -> bytes:
     if len(data) > _MAX_OBJECT:
         raise ObjectError(f"{path}: larger than {_MAX_OBJECT >> 20} MiB, which is no BPF object")
     return data
+
+
+@contextmanager
+def blaming(path: str) -> Iterator[None]:
+    """Says of what is wrong with an object in which file, and where in it. Raises InputError."""
+    try:
+        yield
+    except InputError as error:
+        places = [note for note in getattr(error, "__notes__", ()) if not note.startswith("in object")]
+        raise InputError(f"{path}: {', '.join([str(error), *places])}") from error
 
 
 def _compile(path: Path) -> bytes:

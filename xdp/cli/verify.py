@@ -18,7 +18,7 @@ from runtime.spec import ObjectSpec, ProgramSpec, Registry
 from runtime.verifier import VerifiedProgram, verify
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
-from xdp.cli.source import object_bytes
+from xdp.cli.source import blaming, object_bytes
 from xdp.extension import default_registry
 
 __all__ = ["run"]
@@ -45,7 +45,9 @@ class _Row:
 
 def run(arguments: Namespace, output: Output) -> int:
     """Verify the programs of an object; exit 0 when all are accepted, 1 when one is not."""
-    spec = read_object(object_bytes(arguments.object), name=Path(arguments.object).stem)
+    data = object_bytes(arguments.object)
+    with blaming(arguments.object):
+        spec = read_object(data, name=Path(arguments.object).stem)
     registry = default_registry()
     rows = [_judge(spec, each, registry, arguments.type) for each in _chosen(spec, arguments.prog)]
     document = [{key: value for key, value in asdict(row).items() if key != "log"} for row in rows]

@@ -95,7 +95,7 @@ CASES = (
         says="c.o",
         make=(lambda d: _cut(d, FILTER.stat().st_size // 2),),
     ),
-    Bad(name="object of another machine", words="verify m.o", code=3, says="machine", make=(_flipped("m.o", 18, 62),)),
+    Bad(name="object of another machine", words="verify m.o", code=3, says="not for BPF", make=(_flipped("m.o", 18, 62),)),
     Bad(name="big-endian object", words="verify b.o", code=3, says="endian", make=(_flipped("b.o", 5, 2),)),
     Bad(name="32-bit object", words="verify w.o", code=3, says="64-bit", make=(_flipped("w.o", 4, 1),)),
     Bad(name="C with an error", words="verify x.c", code=3, says="error", make=(_bytes("x.c", b"int main( {"),)),
@@ -130,7 +130,7 @@ CASES = (
         words="replay F g.pcap.gz",
         code=3,
         says="g.pcap.gz",
-        make=(_bytes("g.pcap.gz", gzip.compress(_pcap() * 99)[:40]),),
+        make=(_bytes("g.pcap.gz", gzip.compress(_pcap() * 99)[:14]),),
     ),
     Bad(
         name="map that the object lacks",
