@@ -35,9 +35,9 @@ def main() -> int:
     print(f"\n  {report.packets_per_second:,} packets/s, {report.ns_per_packet} ns/packet in native code")
 
     print("\ntop dropped sources, from the program's map 'dropped':")
-    dropped = {address: value.packets for address, value in obj.maps["dropped"].items()}
+    dropped: dict[IPv4Address, int] = dict(obj.maps["dropped"].typed.items())
     for address, packets in sorted(dropped.items(), key=lambda each: -each[1])[:TOP]:
-        print(f"  {IPv4Address(address)!s:<16}{packets:>9,}")
+        print(f"  {address!s:<16}{packets:>9,}")
     print(f"  ({len(dropped):,} sources in all)")
 
     draw(report, arguments.picture)

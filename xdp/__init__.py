@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from xdp.extension import default_registry
     from xdp.hooks.xdp import Result, XdpProgram
-    from xdp.replay import Report, replay
+    from xdp.offline import Report, replay
     from xdp.verdict import Verdict
 
 __all__ = ["Report", "Result", "Verdict", "XdpProgram", "default_registry", "replay"]
 
 _HOMES: Final = {
-    "Report": "xdp.replay",
+    "Report": "xdp.offline",
     "Result": "xdp.hooks.xdp",
     "Verdict": "xdp.verdict",
     "XdpProgram": "xdp.hooks.xdp",
     "default_registry": "xdp.extension",
-    "replay": "xdp.replay",
+    "replay": "xdp.offline",
 }
 
 

@@ -1,6 +1,6 @@
 """A replay as a picture: frames that pass and frames that do not, over the capture's time, as SVG.
 
-Not here: counting (xdp.replay.Timeline).
+Not here: counting (xdp.offline.Timeline).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 from netdev.capture import AtomicFile
-from xdp.replay import Report
+from xdp.offline import Report
 from xdp.verdict import Verdict
 
 __all__ = ["draw"]

@@ -1,6 +1,6 @@
 """`xdpsim replay`: captures through a program.
 
-Not here: the replay (xdp.replay) and the comparison (xdp.compare); this is arguments in, tables and JSON out.
+Not here: the replay (xdp.offline) and the comparison (xdp.compare); this is arguments in, tables and JSON out.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from xdp.cli.source import blaming, object_bytes
 from xdp.compare import Comparison, compare
 from xdp.extension import default_registry
 from xdp.picture import draw
-from xdp.replay import Report, replay
+from xdp.offline import Report, replay
 
 __all__ = ["run"]
 
