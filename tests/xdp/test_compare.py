@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,11 +119,9 @@ def test_the_jit_equals_the_interpreter(example: str, capture: Path) -> None:
 @pytest.mark.root
 @as_root
 @needs_tshark
-@every_capture
+@pytest.mark.parametrize("capture", [_capture(path) for path in MATRIX if path.name not in WRAPPED])
 def test_frames_that_the_kernel_does_not_take_are_counted_apart(capture: Path) -> None:
     """What is left out for being short or long, and what is compared, is what tshark sees of the capture."""
-    if capture.name in WRAPPED:
-        pytest.skip("with a header of our own, lengths are not those that tshark sees")
     lengths = [frame.caplen for frame in seen_by_tshark(capture)]
     found = _compared("pass", capture, "kernel")
     expected = {
@@ -273,6 +272,15 @@ def test_random_numbers_are_the_same_on_both_sides() -> None:
     """Programs that draw lots agree on both engines, as both begin with the same seed."""
     found = compare(lambda: open_c(RANDOM), None, [FLOOD], engines=("jit", "interpreter"), seed=7)
     assert found.difference is None
+
+
+@pytest.mark.root
+@as_root
+def test_a_comparison_with_the_kernel_gives_the_other_cpus_back() -> None:
+    """The kernel runs frames on one CPU; afterwards the process may use all that it was allowed before."""
+    before = os.sched_getaffinity(0)
+    assert _compared("pass", MIXED, "kernel").difference is None
+    assert os.sched_getaffinity(0) == before
 
 
 def test_a_comparison_stops_at_the_limit_and_loops() -> None:

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
 from netdev.port import FrameBatch, pack
 from runtime.engine import Environment
+from runtime.engine.bpf import TestRun
 from runtime.engine.kernel import KernelObject
 from runtime.errors import DeviceError, UnsupportedError
 from runtime.loader import program_type
@@ -33,6 +35,17 @@ KERNEL_LONGEST: Final = 4096 - 256 - 320
 """The linear part of a test run's frame: a page without headroom and skb_shared_info."""
 
 
+@contextmanager
+def _on_one_cpu() -> Iterator[None]:
+    """Keeps the calling thread on the first CPU it may use: per-CPU values then have one place."""
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 @final
 class KernelHook:
     """Runs batches in the kernel, on one CPU, with the clock and the random numbers of our environment.
@@ -45,7 +58,6 @@ class KernelHook:
         if (ifindex, queue) != (1, 0):
             raise UnsupportedError("the kernel runs frames with --ifindex 1 and --queue 0 only")
         owner = program.owner
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
         self._kernel = KernelObject(
             owner.spec,
             owner.registry,
@@ -66,18 +78,16 @@ class KernelHook:
         frames = []
         modified = 0
         spent = 0
-        for i in range(len(batch)):
-            frame = batch.frame(i)
-            self._kernel.set_clock(int(batch.timestamps[i]))
-            started = time.perf_counter_ns()
-            try:
-                done = self._program.test_run(frame)
-            except OSError as error:
-                raise DeviceError(f"the kernel does not run a frame of {len(frame)} bytes: {error.strerror}") from error
-            spent += time.perf_counter_ns() - started
-            returned[i] = done.retval
-            frames.append(done.data)
-            modified += done.data != frame
+        with _on_one_cpu():
+            for i in range(len(batch)):
+                frame = batch.frame(i)
+                self._kernel.set_clock(int(batch.timestamps[i]))
+                started = time.perf_counter_ns()
+                done = self._test_run(frame)
+                spent += time.perf_counter_ns() - started
+                returned[i] = done.retval
+                frames.append(done.data)
+                modified += done.data != frame
         return BatchResult(
             returned=returned,
             frames=pack(frames, timestamps=batch.timestamps.tolist(), lengths=None),
@@ -86,9 +96,16 @@ class KernelHook:
             run_ns=spent,
         )
 
+    def _test_run(self, frame: bytes) -> TestRun:
+        try:
+            return self._program.test_run(frame)
+        except OSError as error:
+            raise DeviceError(f"the kernel does not run a frame of {len(frame)} bytes: {error.strerror}") from error
+
     def time_frames(self, frames: Sequence[bytes], repeat: int) -> float:
         """The mean of the durations in nanoseconds that the kernel reports for `repeat` runs of each frame."""
-        return sum(self._program.test_run(frame, repeat=repeat).duration_ns for frame in frames) / len(frames)
+        with _on_one_cpu():
+            return sum(self._program.test_run(frame, repeat=repeat).duration_ns for frame in frames) / len(frames)
 
     def map_items(self, name: str) -> dict[bytes, bytes]:
         """A map's contents now."""
