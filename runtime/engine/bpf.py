@@ -11,11 +11,14 @@ import os
 import platform
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final, final
 
+from runtime.engine.functions import INFO_SIZE, function_btf, function_info, function_starts
 from runtime.errors import DeviceError, MapError, XdpsimError
+from runtime.isa import Code, encode
 
 __all__ = ["KernelMap", "KernelProgram", "Refused", "TestRun", "load_program"]
 
@@ -35,6 +38,7 @@ class _Command(IntEnum):
     NEXT_KEY = 4
     PROG_LOAD = 5
     TEST_RUN = 10
+    BTF_LOAD = 18
     FREEZE = 22
 
 
@@ -196,37 +200,63 @@ class KernelProgram:
         os.close(self.fd)
 
 
-def load_program(
-    kind: int, instructions: bytes, *, license_text: str, name: str, attach_type: int = 0
-) -> KernelProgram:
-    """Have the kernel verify and compile a program; raises Refused with its log, DeviceError without the right."""
+def load_program(kind: int, code: Code, *, license_text: str, name: str, attach_type: int = 0) -> KernelProgram:
+    """Have the kernel verify and compile a program; raises Refused with its log, DeviceError without the right.
+
+    Maps are file descriptors in `code` already.
+    """
     text = ctypes.create_string_buffer(license_text.encode())
-    code = ctypes.create_string_buffer(instructions, len(instructions))
-    for log_size in (0, _LOG_SIZE):
-        log = ctypes.create_string_buffer(max(1, log_size))
-        head = struct.pack(
-            "<IIQQIIQII",
-            kind,
-            len(instructions) // 8,
-            ctypes.addressof(code),
-            ctypes.addressof(text),
-            1 if log_size else 0,
-            log_size,
-            ctypes.addressof(log) if log_size else 0,
-            0,
-            0,
-        )
-        try:
-            fd, _ = _bpf(_Command.PROG_LOAD, head + _name(name) + struct.pack("<II", 0, attach_type))
-            return KernelProgram(fd)
-        except OSError as error:
-            if error.errno == errno.EPERM:
-                raise _device_error(f"loading {name!r} into the kernel", error) from error
-            if log_size:
-                said = log.value.decode("utf-8", "replace")
-                last = next((each for each in reversed(said.splitlines()) if not each.startswith("processed")), "")
-                raise Refused(f"the kernel rejects {name!r}: {last or error.strerror}", said) from error
+    encoded = encode(code)
+    instructions = ctypes.create_string_buffer(encoded, len(encoded))
+    with _functions(code) as tail:
+        for log_size in (0, _LOG_SIZE):
+            log = ctypes.create_string_buffer(max(1, log_size))
+            head = struct.pack(
+                "<IIQQIIQII",
+                kind,
+                len(code),
+                ctypes.addressof(instructions),
+                ctypes.addressof(text),
+                1 if log_size else 0,
+                log_size,
+                ctypes.addressof(log) if log_size else 0,
+                0,
+                0,
+            )
+            try:
+                fd, _ = _bpf(_Command.PROG_LOAD, head + _name(name) + struct.pack("<II", 0, attach_type) + tail)
+                return KernelProgram(fd)
+            except OSError as error:
+                if error.errno == errno.EPERM:
+                    raise _device_error(f"loading {name!r} into the kernel", error) from error
+                if log_size:
+                    raise _refused(name, log.value.decode("utf-8", "replace"), error) from error
     raise DeviceError(f"loading {name!r} into the kernel: no answer")
+
+
+def _refused(name: str, log: str, error: OSError) -> Refused:
+    last = next((each for each in reversed(log.splitlines()) if not each.startswith("processed")), "")
+    return Refused(f"the kernel rejects {name!r}: {last or error.strerror}", log)
+
+
+@contextmanager
+def _functions(code: Code) -> Iterator[bytes]:
+    """The attributes from prog_btf_fd to func_info_cnt, for code that takes the address of a function."""
+    starts = function_starts(code)
+    if not starts:
+        yield b""
+        return
+    types, info = (
+        ctypes.create_string_buffer(each, len(each)) for each in (function_btf(starts), function_info(starts))
+    )
+    try:
+        fd, _ = _bpf(_Command.BTF_LOAD, struct.pack("<QQII", ctypes.addressof(types), 0, len(types), 0))
+    except OSError as error:
+        raise _device_error("loading function types into the kernel", error) from error
+    try:
+        yield struct.pack("<IIQI", fd, INFO_SIZE, ctypes.addressof(info), len(starts))
+    finally:
+        os.close(fd)
 
 
 def _name(name: str) -> bytes:

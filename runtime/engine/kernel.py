@@ -30,7 +30,6 @@ from runtime.isa import (
     Size,
     Store,
     WideTail,
-    encode,
 )
 from runtime.spec import MapSpec, ObjectSpec, ProgramSpec, ProgramType, Registry
 
@@ -110,7 +109,7 @@ class KernelObject:
         code = _steady(spec.code, self._registry, len(self._spec.maps))
         fds = [self.maps[each.name].fd for each in self._spec.maps] + [self._clock.fd]
         self.programs[spec.name] = load_program(
-            kind.linux_type, encode(_bound(code, fds)), license_text=self._spec.license, name=spec.name
+            kind.linux_type, _bound(code, fds), license_text=self._spec.license, name=spec.name
         )
 
     def set_clock(self, nanoseconds: int) -> None:
@@ -154,7 +153,7 @@ def kernel_verdict(
                 kernel_map.freeze()
         code = _bound(spec.code, [each.fd for each in made])
         assert program_type.linux_type is not None
-        load_program(program_type.linux_type, encode(code), license_text=spec.license, name=spec.name).close()
+        load_program(program_type.linux_type, code, license_text=spec.license, name=spec.name).close()
     except Refused as refused:
         return False, refused.log
     finally:

@@ -34,7 +34,7 @@ def _ours(code: tuple[Instruction, ...], packet: bytes) -> tuple[int, bytes]:
 
 
 def _kernels(code: tuple[Instruction, ...], packet: bytes) -> tuple[int, bytes]:
-    program = load_program(_XDP, encode(code), license_text="GPL", name="sample")
+    program = load_program(_XDP, code, license_text="GPL", name="sample")
     try:
         done = program.test_run(packet)
     finally:
