@@ -58,6 +58,12 @@ def _address(array: NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
+def _wire_lengths(batch: FrameBatch, caplens: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Lengths of frames with these captured lengths: what the capture lacked of each is still lacking."""
+    missing = np.maximum(batch.lengths.astype(np.int64) - batch.caplens, 0)
+    return np.minimum(missing + caplens, 0xFFFFFFFF).astype(np.uint32)
+
+
 class _Sink(ABC):
     """Takes batches; in a with block, what was not finished is removed."""
 
@@ -161,7 +167,7 @@ class FrameFiles(_Sink):
             base=frames.base,
             offsets=frames.offsets,
             caplens=frames.caplens,
-            lengths=frames.caplens,
+            lengths=_wire_lengths(batch, frames.caplens),
             timestamps=batch.timestamps,
             interfaces=np.zeros(len(batch), np.uint32),
             owner=frames.owner,
