@@ -17,8 +17,8 @@ from xdp.cli.progress import progress_bar
 from xdp.cli.source import blaming, object_bytes
 from xdp.compare import Comparison, compare
 from xdp.extension import default_registry
-from xdp.picture import draw
 from xdp.offline import Report, replay
+from xdp.picture import draw
 
 __all__ = ["run"]
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.engine.bpf import load_program
-from runtime.isa import Instruction, encode
+from runtime.isa import Instruction
 from runtime.verifier import Facts
 from tests.support.random_code import FRAME, PACKET, programs
 from tests.support.sealed import LAYOUT, Runner, seal
