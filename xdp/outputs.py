@@ -61,7 +61,8 @@ def _address(array: NDArray[Any]) -> int:
 def _wire_lengths(batch: FrameBatch, caplens: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """Lengths of frames with these captured lengths: what the capture lacked of each is still lacking."""
     missing = np.maximum(batch.lengths.astype(np.int64) - batch.caplens, 0)
-    return np.minimum(missing + caplens, 0xFFFFFFFF).astype(np.uint32)
+    lengths: NDArray[np.int64] = np.minimum(missing + caplens, 0xFFFFFFFF)
+    return lengths.astype(np.uint32)
 
 
 class _Sink(ABC):
