@@ -59,6 +59,8 @@ def _judged(spec: ObjectSpec, seed: int, kernel: Counter[str]) -> str:
     try:
         answer: Outcome = outcome(spec, "kernel", frames)
     except Refused as refused:
+        if "verifier bug" in refused.log:  # Linux 6.18: the address of a function in code that is never reached
+            return "the kernel's bug"
         kernel[next(iter(reversed(refused.log.splitlines()[:-1])), str(refused))] += 1
         return "refused"
     assert answer == reference, f"seed {seed}: the kernel differs"
@@ -70,7 +72,7 @@ def test_generated_programs_mean_the_same_everywhere(share: int) -> None:
     """Programs over the whole instruction set, maps, helpers and functions are accepted by all and do the same."""
     refusals: Counter[str] = Counter()
     judged = Counter(_judged(generate(seed), seed, refusals) for seed in _seeds(share))
-    assert judged["same"] == judged.total(), (judged, refusals)
+    assert judged["same"] + judged["the kernel's bug"] == judged.total(), (judged, refusals)
 
 
 @shares
