@@ -95,7 +95,12 @@ def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
     parser.add_argument("--prog", metavar="NAME", help="only this program")
     parser.add_argument("--type", metavar="TYPE", help="program type, where the section name does not say")
-    parser.add_argument("-v", "--verbose", action="store_true", help="the path that leads to the failure")
+    parser.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="the path that leads to the failure; with -j also code, warnings, log",
+    )
 
 
 def _dump(parser: ArgumentParser) -> None:

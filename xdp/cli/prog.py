@@ -61,10 +61,10 @@ def _xlated(
     for program in document:
         texts.append(f"{program['name']}: # section {program['section']}")
         for row in program["insns"]:
+            if "label" in row:
+                texts.append(f"{row['label']}:")
             if (line := row.get("src")) is not None:
                 texts.append(f"; {line}" + (f" [{row['file_name']}:{row['line_num']}]" if "linum" in extras else ""))
-            elif "label" in row:
-                texts.append(f"{row['label']}:")
             texts.append(f"{row['pc']:4}: {row['disasm']}")
             if "opcodes" in row:
                 texts.append(f"      {row['opcodes']}")

@@ -74,6 +74,10 @@ def _compare(fresh: object, arguments: Namespace, output: Output) -> int:
     assert callable(fresh)
     if arguments.clock == "wall":
         raise InputError("--compare needs --clock packet: two engines cannot read the same wall clock")
+    outputs = {"--verdicts": "verdicts", "--out": "out", "--plot": "plot", "--dump-maps": "dump_maps"}
+    unused = [option for option, name in outputs.items() if getattr(arguments, name) is not None]
+    if unused:
+        raise InputError(f"--compare writes no files: leave {' and '.join(unused)} away, or run without --compare")
     with progress_bar(output, "comparing") as progress:
         found = compare(
             fresh,

@@ -9,7 +9,7 @@ import time
 from argparse import Namespace
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from runtime.errors import InputError, VerificationError
 from runtime.loader import program_type
@@ -23,11 +23,13 @@ from xdp.extension import default_registry
 
 __all__ = ["run"]
 
+_MORE: Final = frozenset({"code", "warnings", "log"})
+
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Row:
-    """One line of the answer; the names are those of the JSON. `source` is "file:line" of the failure."""
+    """One line of the answer; the names are those of the JSON, those of _MORE only with -v. `source` is "file:line"."""
 
     section: str
     program: str
@@ -35,10 +37,10 @@ class _Row:
     insns: int
     accepted: bool
     error: str | None
-    code: str | None
     pc: int | None
     source: str | None
     seconds: float
+    code: str | None
     warnings: tuple[str, ...]
     log: str
 
@@ -50,7 +52,8 @@ def run(arguments: Namespace, output: Output) -> int:
         spec = read_object(data, name=Path(arguments.object).stem)
     registry = default_registry()
     rows = [_judge(spec, each, registry, arguments.type) for each in _chosen(spec, arguments.prog)]
-    document = [{key: value for key, value in asdict(row).items() if key != "log"} for row in rows]
+    hidden = frozenset() if arguments.verbose else _MORE
+    document = [{key: value for key, value in asdict(row).items() if key not in hidden} for row in rows]
     output.emit(document, "\n".join(_text(row, verbose=arguments.verbose) for row in rows))
     return Exit.OK if all(row.accepted for row in rows) else Exit.REJECTED
 
@@ -82,10 +85,10 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name
         insns=len(program.code),
         accepted=failure is None,
         error=str(failure) if failure else None,
-        code=failure.code if failure else None,
         pc=failure.pc if failure else None,
         source=(failure.source or None) if failure else None,
         seconds=round(time.perf_counter() - started, 6),
+        code=failure.code if failure else None,
         warnings=verified.warnings if verified else (),
         log=failure.log if failure else "",
     )

@@ -30,8 +30,11 @@ def hook_on(
     from runtime.spec import ClockMode
 
     if engine == "kernel":
+        from runtime.errors import UnsupportedError
         from xdp.hooks.kernel import KernelHook
 
+        if wall:
+            raise UnsupportedError("the kernel runs frames with the clock of the capture only: leave --clock wall away")
         return KernelHook(program, ifindex=ifindex, queue=queue, seed=seed)
     clock = ClockMode.WALL if wall else ClockMode.PACKET
     return Hook(program, engine=engine, ifindex=ifindex, queue=queue, seed=seed, clock=clock, keep=keep)
