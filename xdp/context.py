@@ -23,7 +23,7 @@ MAX_METADATA: Final = 252
 
 
 class Record(IntEnum):
-    """Byte offsets in the context record."""
+    """Byte offsets in the context record. LOWEST is the lowest address that the packet or its metadata began at."""
 
     DATA = 0
     DATA_END = 8
@@ -33,9 +33,10 @@ class Record(IntEnum):
     EGRESS_IFINDEX = 40
     HARD_START = 48
     HARD_END = 56
+    LOWEST = 64
 
 
-RECORD_SIZE: Final = 64
+RECORD_SIZE: Final = 72
 
 
 def _field(

@@ -70,7 +70,8 @@ _CTX_QUEUE: Final = 32
 _CTX_EGRESS: Final = 40
 _CTX_HARD_START: Final = 48
 _CTX_HARD_END: Final = 56
-_CTX_SIZE: Final = 64
+_CTX_LOWEST: Final = 64
+_CTX_SIZE: Final = 72
 
 _HEADROOM: Final = 256
 HARD_SIZE: Final = 4096 - 320
@@ -85,11 +86,10 @@ _MAX_TAIL_CALLS: Final = 33
 
 @native
 def _hard_size(caplen: int) -> int:
-    """How large the slot of a frame is."""
-    size = _HEADROOM + caplen + _TAILROOM
-    if size < HARD_SIZE:
+    """How large the slot of a frame is: as in the kernel while the frame fits into a page, else with some room."""
+    if _HEADROOM + caplen <= HARD_SIZE:
         return HARD_SIZE
-    return size
+    return _HEADROOM + caplen + _TAILROOM
 
 
 @native
@@ -100,6 +100,7 @@ def _enter(ctx: int, env: int, data: int, caplen: int, slot: int, timestamp: int
     store64(ctx + _CTX_DATA, data)
     store64(ctx + _CTX_DATA_END, data + caplen)
     store64(ctx + _CTX_DATA_META, data)
+    store64(ctx + _CTX_LOWEST, data)
     store64(ctx + _CTX_HARD_START, slot)
     store64(ctx + _CTX_HARD_END, slot + _hard_size(caplen))
     return 0

@@ -21,6 +21,7 @@ _DATA_END: Final = 8
 _DATA_META: Final = 16
 _HARD_START: Final = 48
 _HARD_END: Final = 56
+_LOWEST: Final = 64
 
 _EINVAL: Final = -errno.EINVAL
 _EACCES: Final = -errno.EACCES
@@ -40,6 +41,16 @@ _REDIRECT_FLAGS: Final = int(Env.EXTENSION) + 8
 
 
 @native
+def _uncover(ctx: int, start: int) -> int:
+    """Bytes in front of the packet are zero when they are seen first: what lay there was another frame's."""
+    lowest = load64(ctx + _LOWEST)
+    if start < lowest:
+        memzero(start, lowest - start)
+        store64(ctx + _LOWEST, start)
+    return 0
+
+
+@native
 def adjust_head(env: int, ctx: int, delta: int) -> int:
     """Move the start of the packet; metadata moves along."""
     shift = sext32(delta)
@@ -49,6 +60,7 @@ def adjust_head(env: int, ctx: int, delta: int) -> int:
     size = data - meta
     if new < load64(ctx + _HARD_START) + _RESERVED + size or new > load64(ctx + _DATA_END) - _ETH_HLEN:
         return _EINVAL
+    _uncover(ctx, meta + shift)
     if size > 0:
         memmove(meta + shift, meta, size)
     store64(ctx + _DATA_META, meta + shift)
@@ -80,6 +92,7 @@ def adjust_meta(env: int, ctx: int, delta: int) -> int:
     size = data - new
     if size & 3 != 0 or size > _MAX_META:
         return _EACCES
+    _uncover(ctx, new)
     store64(ctx + _DATA_META, new)
     return 0
 

@@ -26,6 +26,7 @@ _NUMBERS: Final = {"x86_64": 321, "aarch64": 280}
 _ATTRIBUTES: Final = 144
 _LOG_SIZE: Final = 1 << 24
 _NAME: Final = 15
+_CONTEXT: Final = 4096
 
 
 class _Command(IntEnum):
@@ -161,11 +162,12 @@ class KernelMap:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TestRun:
-    """What BPF_PROG_TEST_RUN says: the return value, the frame afterwards, nanoseconds for one run."""
+    """What BPF_PROG_TEST_RUN says: the return value, data and context afterwards, nanoseconds for one run."""
 
     retval: int
     data: bytes
     duration_ns: int
+    context: bytes = b""
 
 
 @final
@@ -176,12 +178,18 @@ class KernelProgram:
         self.fd = fd
         self._in = ctypes.create_string_buffer(1 << 16)
         self._out = ctypes.create_string_buffer(1 << 17)
+        self._context = ctypes.create_string_buffer(_CONTEXT)
 
-    def test_run(self, data: bytes, *, repeat: int = 1) -> TestRun:
-        """Run on one frame; raises OSError as the kernel does (EINVAL for frames that it cannot take)."""
+    def test_run(self, data: bytes, *, repeat: int = 1, context: bytes = b"") -> TestRun:
+        """Run on one frame; raises OSError as the kernel does (EINVAL for frames that it cannot take).
+
+        `context` is the type's context as user space sees it; without one the kernel makes its own and returns none.
+        """
         ctypes.memmove(self._in, data, len(data))
+        ctypes.memmove(self._context, context, len(context))
+        place = ctypes.addressof(self._context) if context else 0
         head = struct.pack(
-            "<IIIIQQII",
+            "<IIIIQQIIIIQQ",
             self.fd,
             0,
             len(data),
@@ -190,10 +198,15 @@ class KernelProgram:
             ctypes.addressof(self._out),
             repeat,
             0,
+            len(context),
+            len(context),
+            place,
+            place,
         )
         _, after = _bpf(_Command.TEST_RUN, head)
         _, retval, _, size, _, _, _, duration = struct.unpack_from("<IIIIQQII", after)
-        return TestRun(retval=retval, data=ctypes.string_at(self._out, size), duration_ns=duration)
+        left = self._context.raw[: len(context)]
+        return TestRun(retval=retval, data=ctypes.string_at(self._out, size), duration_ns=duration, context=left)
 
     def close(self) -> None:
         """Let go of it."""

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from struct import Struct
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
@@ -33,6 +34,11 @@ KERNEL_SHORTEST: Final = 14
 
 KERNEL_LONGEST: Final = 4096 - 256 - 320
 """The linear part of a test run's frame: a page without headroom and skb_shared_info."""
+
+_XDP_MD: Final = Struct("<6I")
+"""data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex; where there is metadata, `data` counts it."""
+
+_METADATA: Final = Struct("<I")
 
 
 @contextmanager
@@ -86,8 +92,9 @@ class KernelHook:
                 done = self._test_run(frame)
                 spent += time.perf_counter_ns() - started
                 returned[i] = done.retval
-                frames.append(done.data)
-                modified += done.data != frame
+                (metadata,) = _METADATA.unpack_from(done.context)
+                frames.append(done.data[metadata:])
+                modified += frames[i] != frame
         return BatchResult(
             returned=returned,
             frames=pack(frames, timestamps=batch.timestamps.tolist(), lengths=None),
@@ -98,7 +105,7 @@ class KernelHook:
 
     def _test_run(self, frame: bytes) -> TestRun:
         try:
-            return self._program.test_run(frame)
+            return self._program.test_run(frame, context=_XDP_MD.pack(0, len(frame), 0, 0, 0, 0))
         except OSError as error:
             raise DeviceError(f"the kernel does not run a frame of {len(frame)} bytes: {error.strerror}") from error
 
