@@ -3,6 +3,7 @@
 Not here: what instructions mean; engines and the verifier say that.
 """
 
+from runtime.isa.assemble import assemble
 from runtime.isa.codec import Slot, decode, encode
 from runtime.isa.instruction import (
     Alu,
@@ -82,6 +83,7 @@ __all__ = [
     "SwapKind",
     "WideTail",
     "Width",
+    "assemble",
     "decode",
     "disassemble",
     "disassemble_one",

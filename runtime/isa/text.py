@@ -1,6 +1,7 @@
-"""Instructions as text, in the dialect that the kernel and llvm-objdump share.
+"""Instructions as text, in the dialect that the kernel and llvm-objdump share, and its signs and words as tables.
 
-Not here: reading text (assemble.py).
+Not here: reading text (assemble.py). Where the two differ, the kernel's form stands: immediates are decimal, narrow loads
+name the 64-bit register that they clear, and maps, functions and calls inside the program say what they are.
 """
 
 from __future__ import annotations
@@ -36,9 +37,17 @@ from runtime.isa.instruction import (
 )
 from runtime.isa.opcodes import AluOp, AtomicOp, JumpOp, Size, SwapKind
 
-__all__ = ["disassemble", "disassemble_one"]
+__all__ = [
+    "ALU_SIGNS",
+    "ATOMIC_SIGNS",
+    "EXCHANGE_WORDS",
+    "JUMP_SIGNS",
+    "SWAP_WORDS",
+    "disassemble",
+    "disassemble_one",
+]
 
-_ALU: Final = {
+ALU_SIGNS: Final = {
     AluOp.ADD: "+=",
     AluOp.SUB: "-=",
     AluOp.MUL: "*=",
@@ -54,7 +63,7 @@ _ALU: Final = {
     AluOp.SDIV: "s/=",
     AluOp.SMOD: "s%=",
 }
-_JUMPS: Final = {
+JUMP_SIGNS: Final = {
     JumpOp.JEQ: "==",
     JumpOp.JNE: "!=",
     JumpOp.JGT: ">",
@@ -67,8 +76,14 @@ _JUMPS: Final = {
     JumpOp.JSLE: "s<=",
     JumpOp.JSET: "&",
 }
-_ATOMICS: Final = {AtomicOp.ADD: "+=", AtomicOp.OR: "|=", AtomicOp.AND: "&=", AtomicOp.XOR: "^="}
-_SWAPS: Final = {SwapKind.LE: "le", SwapKind.BE: "be", SwapKind.SWAP: "bswap"}
+ATOMIC_SIGNS: Final = {AtomicOp.ADD: "+=", AtomicOp.OR: "|=", AtomicOp.AND: "&=", AtomicOp.XOR: "^="}
+SWAP_WORDS: Final = {SwapKind.LE: "le", SwapKind.BE: "be", SwapKind.SWAP: "bswap"}
+EXCHANGE_WORDS: Final = {
+    (AtomicOp.XCHG, 64): "xchg_64",
+    (AtomicOp.XCHG, 32): "xchg32_32",
+    (AtomicOp.CMPXCHG, 64): "cmpxchg_64",
+    (AtomicOp.CMPXCHG, 32): "cmpxchg32_32",
+}
 
 
 def disassemble(code: Code, *, maps: Sequence[str] | None = None, helper_name: Mapping[int, str] | None = None) -> str:
@@ -121,13 +136,13 @@ def _operand(src: Operand, width: int) -> str:
 def _alu(instruction: Alu | MoveSigned | Negate | ByteSwap) -> str:
     match instruction:
         case Alu(op=op, width=width, dst=dst, src=src):
-            return f"{_register(dst, width)} {_ALU[op]} {_operand(src, width)}"
+            return f"{_register(dst, width)} {ALU_SIGNS[op]} {_operand(src, width)}"
         case MoveSigned(width=width, bits=bits, dst=dst, src=source):
             return f"{_register(dst, width)} = (s{bits}){_register(source, width)}"
         case Negate(width, dst):
             return f"{_register(dst, width)} = -{_register(dst, width)}"
         case ByteSwap(kind=kind, bits=bits, dst=dst):
-            return f"r{dst} = {_SWAPS[kind]}{bits} r{dst}"
+            return f"r{dst} = {SWAP_WORDS[kind]}{bits} r{dst}"
         case _:
             assert_never(instruction)
 
@@ -176,13 +191,12 @@ def _atomic(atomic: Atomic) -> str:
     source = _register(atomic.src, width)
     if atomic.op is AtomicOp.CMPXCHG:
         zero = _register(0, width)
-        name = "cmpxchg_64" if width == 64 else "cmpxchg32_32"
-        return f"{zero} = {name}({address}, {zero}, {source})"
+        return f"{zero} = {EXCHANGE_WORDS[atomic.op, width]}({address}, {zero}, {source})"
     if atomic.op is AtomicOp.XCHG:
-        return f"{source} = {'xchg_64' if width == 64 else 'xchg32_32'}({address}, {source})"
+        return f"{source} = {EXCHANGE_WORDS[atomic.op, width]}({address}, {source})"
     if atomic.fetch:
         return f"{source} = atomic_fetch_{atomic.op.name.lower()}({place}, {source})"
-    return f"lock *{place} {_ATOMICS[atomic.op]} {source}"
+    return f"lock *{place} {ATOMIC_SIGNS[atomic.op]} {source}"
 
 
 def _jump(
@@ -192,14 +206,14 @@ def _jump(
         case Jump(offset, wide):
             return f"{'gotol' if wide else 'goto'} {offset:+}"
         case Branch(op=op, width=width, dst=dst, src=src, offset=offset):
-            return f"if {_register(dst, width)} {_JUMPS[op]} {_operand(src, width)} goto {offset:+}"
+            return f"if {_register(dst, width)} {JUMP_SIGNS[op]} {_operand(src, width)} goto {offset:+}"
         case CallHelper(number):
             name = (helper_name or {}).get(number)
             return f"call bpf_{name}#{number}" if name else f"call {number}"
         case CallLocal(offset):
             return f"call pc{offset:+}"
-        case CallBtf(number, _):
-            return f"call kernel-function#{number}"
+        case CallBtf(number, module):
+            return f"call kernel-function#{number}" + (f"@{module}" if module else "")
         case Exit():
             return "exit"
         case _:
