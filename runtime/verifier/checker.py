@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from runtime.isa import AluOp, Imm
+from runtime.isa import AluOp, Imm, Reg
 from runtime.spec import FieldKind
 from runtime.verifier.arguments import check_call
 from runtime.verifier.failure import Failure, FailureCode
@@ -15,6 +15,7 @@ from runtime.verifier.memory import check_memory
 from runtime.verifier.obligations import (
     Access,
     Arithmetic,
+    Comparable,
     HelperCall,
     KnownMap,
     NoPointer,
@@ -24,17 +25,21 @@ from runtime.verifier.obligations import (
     ShiftInWidth,
     Storable,
     Supported,
+    Whole,
     Writable,
 )
 from runtime.verifier.platform import Platform
 from runtime.verifier.state import FRAME_POINTER, State
-from runtime.verifier.values import Kind, Value
+from runtime.verifier.values import ZERO, Kind, Value
 
 __all__ = ["check"]
 
 _MAX_OFFSET: Final = 1 << 29
 _MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
+_GROUPS: Final = {
+    kind: Kind.PACKET if kind in _DATA else Kind.MAP_VALUE if kind is Kind.MAP_VALUE_OR_NULL else kind for kind in Kind
+}  # pointers of one group point into the same memory
 
 
 def check(platform: Platform, state: State, obligation: Obligation) -> Failure | None:
@@ -53,6 +58,10 @@ def check(platform: Platform, state: State, obligation: Obligation) -> Failure |
                     FailureCode.POINTER_ARITHMETIC, f"r{register} is {value.kind.words}; {what} needs a number"
                 )
             return None
+        case Whole(register):
+            return _whole(platform, state.registers[register], register)
+        case Comparable():
+            return _comparable(platform, state, obligation)
         case Arithmetic():
             return _arithmetic(state, obligation)
         case ShiftInWidth(op, width, value):
@@ -87,6 +96,31 @@ def _immediate(op: AluOp, width: int, value: int) -> Failure | None:
     elif value == 0:
         return Failure(FailureCode.INSTRUCTION, "divides by the constant 0")
     return None
+
+
+def _whole(platform: Platform, value: Value, register: int) -> Failure | None:
+    if value.kind is Kind.NUMBER or platform.policy.leaks == "warn":
+        return None
+    return Failure(FailureCode.LEAK, f"r{register} is {value.kind.words}; half of it as a number leaks an address")
+
+
+def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure | None:
+    left = state.registers[wanted.left]
+    match wanted.right:
+        case Imm(immediate):
+            group, zero = _GROUPS[Kind.NUMBER], immediate == 0
+        case Reg(index):
+            right = state.registers[index]
+            group, zero = _GROUPS[right.kind], right.kind is Kind.NUMBER and right.number is ZERO
+        case _:
+            assert_never(wanted.right)
+    if left.kind is Kind.NUMBER and group == left.kind:
+        return None
+    null_test = zero or (left.kind is Kind.NUMBER and left.number is ZERO)
+    if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or _GROUPS[left.kind] == group)):
+        return None
+    names = sorted({left.kind.words, Kind(group).words})
+    return Failure(FailureCode.LEAK, f"compares {' with '.join(names)}: the outcome tells where memory lies")
 
 
 def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | None:

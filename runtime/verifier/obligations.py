@@ -80,6 +80,24 @@ class NoPointer:
 
 
 @final
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The register is no pointer of which 32 bits would become a number."""
+
+    register: int
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """The outcome does not depend on addresses: numbers, pointers into the same memory, or a test for null."""
+
+    width: Width
+    left: int
+    right: Operand
+
+
+@final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arithmetic:
     """The operands go together: numbers, or a pointer moved by a bounded number."""
@@ -157,6 +175,8 @@ Obligation = (
     Readable
     | Writable
     | NoPointer
+    | Whole
+    | Comparable
     | Arithmetic
     | ShiftInWidth
     | Access
@@ -189,8 +209,9 @@ def obligations_of(instruction: Instruction) -> tuple[Obligation, ...]:
             return Readable(base), Writable(dst), Access(base=base, offset=offset, size=size.bytes, write=False)
         case Store() | Atomic():
             return _store(instruction)
-        case Branch(dst=dst, src=src):
-            return (Readable(dst), Readable(src.index)) if isinstance(src, Reg) else (Readable(dst),)
+        case Branch(width=width, dst=dst, src=src):
+            readable = (Readable(dst), Readable(src.index)) if isinstance(src, Reg) else (Readable(dst),)
+            return *readable, Comparable(width, dst, src)
         case CallHelper(number):
             return (HelperCall(number),)
         case Exit():
@@ -214,6 +235,8 @@ def _alu(instruction: Alu) -> tuple[Obligation, ...]:
     match instruction.src:
         case Reg(index):
             found.append(Readable(index))
+            if instruction.op is AluOp.MOV and instruction.width == 32:
+                found.append(Whole(index))
         case Imm(value):
             if instruction.op in _SHIFTS | _DIVISIONS:
                 found.append(ShiftInWidth(instruction.op, instruction.width, value))
