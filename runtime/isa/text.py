@@ -169,6 +169,12 @@ def _place(size: Size, register: int, offset: int, sign: str = "u") -> str:
     return f"({sign}{size.bytes * 8} *)(r{register} {'-' if offset < 0 else '+'} {abs(offset)})"
 
 
+def _inside(register: int | None, offset: int) -> str:
+    if register is None:
+        return str(offset)
+    return f"r{register} {'-' if offset < 0 else '+'} {abs(offset)}" if offset else f"r{register}"
+
+
 def _memory(instruction: Load | Store | Atomic | LoadPacket) -> str:
     match instruction:
         case Load(size=size, signed=signed, dst=dst, src=base, offset=offset):
@@ -176,8 +182,7 @@ def _memory(instruction: Load | Store | Atomic | LoadPacket) -> str:
         case Store(size=size, dst=dst, offset=offset, src=src):
             return f"*{_place(size, dst, offset)} = {_operand(src, 64)}"
         case LoadPacket(size=size, src=index, imm=imm):
-            inside = str(imm) if index is None else f"r{index} {'-' if imm < 0 else '+'} {abs(imm)}"
-            return f"r0 = *(u{size.bytes * 8} *)skb[{inside}]"
+            return f"r0 = *(u{size.bytes * 8} *)skb[{_inside(index, imm)}]"
         case Atomic():
             return _atomic(instruction)
         case _:
