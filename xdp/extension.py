@@ -14,6 +14,7 @@ from runtime.spec import Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
+from xdp.maps import XDP_MAP_KINDS
 from xdp.verdict import VERDICTS
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ XDP_EXTENSION: Final = Extension(
         ),
     ),
     helpers=XDP_HELPERS,
+    map_kinds=XDP_MAP_KINDS,
     sections=(
         Section(prefix="xdp", program_type="xdp", attach_type="xdp", parameter=True),
         Section(prefix="xdp.frags", program_type="xdp", attach_type="xdp", parameter=True),

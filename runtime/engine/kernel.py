@@ -95,7 +95,7 @@ class KernelObject:
             name=spec.name,
             total=_value_bytes(spec, per_cpu=kind.per_cpu, cpus=cpus),
         )
-        if kind.value_is != "data":
+        if kind.value_is in ("program", "map"):
             return
         for key, value in contents:
             made.update(key, value)

@@ -111,7 +111,7 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
     op = helper.map_op
     if op is None:
         return None
-    if kind.value_is == "program" or op not in kind.ops:
+    if op not in kind.ops or (kind.value_is != "data" and op is not MapOp.REDIRECT):
         return _bad(f"map {spec.name!r} ({kind.name}) does not allow {op.value} from programs")
     if op in (MapOp.UPDATE, MapOp.DELETE) and not (kind.program_writable and platform.map_writable(value.target)):
         return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")

@@ -15,6 +15,7 @@ from typing import Final, final
 import pytest
 
 from netdev.port import pack
+from runtime.errors import VerificationError
 from runtime.loader import LoadedObject
 from tests.support.sources import as_root, needs_clang, open_c
 from xdp.helpers import REDIRECT_INTERFACE
@@ -325,6 +326,70 @@ def test_redirect_leaves_the_interface_that_it_named(engine: str) -> None:
             assert program.run(_frame(60, index, 0, 1), engine=engine).redirect_ifindex is None
             assert program.run(_frame(60, index, 1, 0), engine=engine).redirect_ifindex is None
     assert REDIRECT_INTERFACE % 8 == 0
+
+
+TARGETS: Final = """
+struct {
+	__uint(type, BPF_MAP_TYPE_KIND);
+	__uint(max_entries, 8);
+	__type(key, __u32);
+	__type(value, __u32);
+} targets SEC(".maps");
+
+SEC("xdp") int pick(struct xdp_md *ctx)
+{
+	ARGUMENTS(index, low, high);
+	return bpf_redirect_map(&targets, index, (__u64)high << 32 | low);
+}
+"""
+
+
+@engines
+@pytest.mark.parametrize("kind", ["DEVMAP", "DEVMAP_HASH", "CPUMAP"])
+def test_redirect_map_answers_by_slot_and_flags(kind: str, engine: str) -> None:
+    """A slot that is set redirects, an empty one gives the action in the flags, unknown flags abort."""
+    text = ARGUMENTS + TARGETS.replace("TYPE_KIND", f"TYPE_{kind}")
+    flags = (0, 1, 2, 3, 4, 7, 8, 9, 11, 16, 24, 32, 0x80000000, 0xFFFFFFFF)
+    indices = (0, 1, 2, 7, 8, 9, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
+    frames = [_frame(60, *each) for each in itertools.product(indices, flags, (0, 1))]
+    answers = []
+    for name in ("jit", engine):
+        with open_c(text) as loaded:
+            for index in (0, 2) if kind != "CPUMAP" else (0,):
+                loaded.maps["targets"].update(struct.pack("<I", index), struct.pack("<I", 1))
+            hook = hook_on(loaded.program(), name, keep=True)
+            answers.append(hook.run(pack(frames), checked=name == "interpreter").returned.tolist())
+            hook.close()
+    for frame, first, second in zip(frames, *answers, strict=True):
+        assert first == second, struct.unpack_from("<3I", frame)
+    assert set(answers[0]) == {0, 1, 2, 3, 4}
+
+
+@pytest.mark.parametrize("kind", ["DEVMAP", "DEVMAP_HASH", "CPUMAP", "XSKMAP"])
+@pytest.mark.parametrize("engine", ["jit", "interpreter"])
+def test_redirect_map_records_the_target(kind: str, engine: str) -> None:
+    """A single run tells which target the slot named; slots can be set, replaced and emptied while running."""
+    with open_c(ARGUMENTS + TARGETS.replace("TYPE_KIND", f"TYPE_{kind}")) as loaded:
+        targets, program = loaded.maps["targets"], loaded.programs["pick"]
+        targets[3] = 77
+        assert program.run(_frame(60, 3), engine=engine).redirect_ifindex == 77
+        targets[3] = 78
+        assert program.run(_frame(60, 3, 2), engine=engine).redirect_ifindex == 78
+        assert dict(targets.items()) == {struct.pack("<I", 3): struct.pack("<I", 78)}
+        del targets[3]
+        empty = program.run(_frame(60, 3, 2), engine=engine)
+        assert (empty.verdict, empty.redirect_ifindex) == (Verdict.XDP_PASS, None)
+        assert dict(targets.items()) == {}
+
+
+@pytest.mark.parametrize("call", ["bpf_map_lookup_elem(&targets, &key)", "bpf_map_delete_elem(&targets, &key)"])
+def test_targets_are_no_data_of_programs(call: str) -> None:
+    """A program may redirect through a map of targets, and neither read nor change it."""
+    text = f"""{TARGETS.replace("TYPE_KIND", "TYPE_CPUMAP")}
+	SEC("xdp") int peek(struct xdp_md *ctx) {{ __u32 key = 0; return {call} ? 1 : 2; }}
+	"""
+    with open_c(ARGUMENTS + text) as loaded, pytest.raises(VerificationError, match="does not allow"):
+        _ = loaded.program("peek").verified
 
 
 SUM: Final = """
