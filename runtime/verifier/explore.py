@@ -5,6 +5,7 @@ Not here: what instructions demand (obligations.py, checker.py) and do (transfer
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Final, assert_never, final
 
@@ -32,11 +33,13 @@ from runtime.isa import (
     WideTail,
 )
 from runtime.verifier.checker import check
+from runtime.verifier.demand import need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
+from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, thresholds, widen
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.prune import Visited
+from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, Visited, begin, repeats
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import split
@@ -46,6 +49,9 @@ __all__ = ["Explorer"]
 
 _END: Final = -1
 _TAIL_CALL: Final = "tail_call"
+_TRIES: Final = 6
+_ROUNDS: Final = 8
+_ATTEMPT_STEPS: Final = 40_000
 
 Watcher = Callable[[int, State], None]
 
@@ -62,38 +68,156 @@ class Explorer:
         self._watcher = watcher
         self._visited = Visited()
         self._work: list[tuple[State, int]] = []
+        self._loops: list[Loop] = []
+        self._tries: defaultdict[tuple[int, int], int] = defaultdict(int)
+        self._bounds = thresholds(platform.spec.code)
         self._live = tuple(tuple(r for r in range(10) if bits >> r & 1) for bits in graph.live)
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
 
     def run(self) -> Notebook:
         """Explore everything; raises Rejected with the slot at fault. `state` is then the state that failed."""
-        self._work.append((self.state, 0))
+        self._explore(self.state, 0, self.platform.policy.steps)
+        return self.notebook
+
+    def _explore(self, state: State, pc: int, limit: int) -> None:
+        """Follow every path from a state, until the notebook counts `limit` steps."""
+        self._work.append((state, pc))
+        first = bool(self._loops)
         while self._work:
             state, pc = self._work.pop()
             self.state = state
             while pc != _END:
-                if self._ends_here(state, pc):
+                if not first and pc in self.graph.merges and self._ends_here(state, pc):
                     break
+                first = False
+                if self.notebook.steps >= limit:
+                    raise NotProven(None) if self._loops else self._exhausted(pc)
                 pc = self._advance(state, pc)
             if state.checkpoint is not None:
                 state.checkpoint.finish()
-        return self.notebook
+
+    def _exhausted(self, pc: int) -> Rejected:
+        message = f"is still not proven after {self.platform.policy.steps} steps: bound its loops more tightly"
+        return Rejected(Failure(FailureCode.BUDGET, message), pc)
 
     def _ends_here(self, state: State, pc: int) -> bool:
         """At a merge point: whether what follows is known already."""
-        if pc not in self.graph.merges or not self.platform.policy.prune:
-            return False
         live = self._live[pc]
-        if self._visited.repeats(state, pc, live):
-            raise Rejected(Failure(FailureCode.LOOP, "comes back here with nothing changed: the loop never ends"), pc)
-        return self._visited.covered(state, pc, live)
+        for loop in reversed(self._loops):
+            if loop.pc == pc and loop.depth == len(state.frames):
+                loop.back(state, live, self.notebook)
+                return True
+        if pc in self.graph.heads:
+            return self._at_head(state, pc, live)
+        if not self.platform.policy.prune:
+            return False
+        return self._visited.covered(state, pc, live, step=self.notebook.steps, force=False)
+
+    def _at_head(self, state: State, pc: int, live: tuple[int, ...]) -> bool:
+        """Where a loop begins a round."""
+        place = (pc, len(state.frames))
+        before = state.heads.get(place)
+        visits = 0
+        if before is not None:
+            visits = before.visits + 1
+            self.notebook.rounds[pc] = max(self.notebook.rounds.get(pc, 0), visits)
+            if repeats(before, state, live):
+                message = "comes back here with nothing changed: the loop never ends"
+                raise Rejected(Failure(FailureCode.LOOP, message), pc)
+            if self.platform.policy.speculate and self._proves_loop(state, pc, before):
+                return True
+        if self.platform.policy.prune:
+            if self._visited.covered(state, pc, live, step=self.notebook.steps, force=True):
+                return True
+        else:
+            begin(state, Checkpoint(state, pc))
+        assert state.checkpoint is not None
+        state.checkpoint.visits = visits
+        around = state.heads if before is None else before.heads  # loops inside this one start anew
+        state.heads = {**around, place: state.checkpoint}
+        return False
+
+    def _proves_loop(self, state: State, pc: int, before: Checkpoint) -> bool:
+        """Whether all further rounds of the loop are proven at once."""
+        visits = before.visits + 1
+        if visits not in ATTEMPTS or len(self._loops) >= MAX_NESTING:
+            return False
+        if self._tries[pc, visits] >= _TRIES:
+            return False
+        self._tries[pc, visits] += 1
+        return any(self._proves(state, pc, before, needed) for needed in (before.needed, EVERYTHING))
+
+    def _proves(self, state: State, pc: int, before: Checkpoint, needed: int) -> bool:
+        """The same, where numbers that were not needed so far become unknown."""
+        live, visits = self._live[pc], before.visits + 1
+        ident = self.notebook.fresh_id()
+        found = widen(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
+        widened = found.state
+        for _ in range(_ROUNDS):
+            if widened is None or not found.changed:
+                return False
+            loop, failure = self._attempt(widened, state, pc, ident)
+            if failure is None:
+                self._settle(state, live)
+                iterations = visits + (loop.iterations or 0)
+                self.notebook.loops[pc] = max(self.notebook.loops.get(pc, 0), iterations)
+                return True
+            if failure.grown is None:
+                return False
+            found = widen(widened, failure.grown, live, ident, self._bounds, needed=EVERYTHING, notebook=self.notebook)
+            widened = found.state
+        return False
+
+    def _attempt(self, widened: State, state: State, pc: int, ident: int) -> tuple[Loop, NotProven | None]:
+        """Explore from the widened state on, apart from everything else; what was learnt stays only if it is a proof."""
+        saved = self._work, self._visited, self.notebook.copy()
+        self._work, self._visited = [], Visited()
+        start = widened.fork()
+        start.checkpoint = None
+        start.heads = {}
+        checkpoint = Checkpoint(start, pc)
+        checkpoint.open = 1 << 30
+        begin(start, checkpoint)
+        loop = Loop(ident, pc, len(state.frames), checkpoint)
+        loop.hide(state)
+        self._loops.append(loop)
+        failure: NotProven | None = None
+        try:
+            self._explore(start, pc, min(self.notebook.steps + _ATTEMPT_STEPS, self.platform.policy.steps))
+            if not loop.sound or loop.iterations is None:
+                failure = NotProven(loop)
+        except Rejected:
+            failure = NotProven(loop)
+        except NotProven as error:
+            failure = error
+        finally:
+            self._loops.pop()
+            self._work, self._visited, notebook = saved
+        self.state = state
+        if failure is not None:
+            notebook.steps, notebook.next_id = self.notebook.steps, self.notebook.next_id
+            self.notebook = notebook
+            if failure.loop is not loop and failure.loop is not None:
+                raise failure
+        return loop, failure
+
+    def _settle(self, state: State, live: tuple[int, ...]) -> None:
+        """Everything of the state counts as needed and read: the proof does not say what it used."""
+        needs = 0
+        for r in live:
+            needs |= state.registers[r].needs
+        for frame in state.frames:
+            for r in SAVED:
+                needs |= frame.registers[r].needs
+        for frame_number, stack in enumerate(state.every_stack()):
+            for index, slot in stack.items():
+                needs |= slot_needs(state, frame_number, index, slot)
+                read(state, slot_bit(frame_number, index))
+        need(state, needs)
 
     def _advance(self, state: State, pc: int) -> int:
         notebook = self.notebook
         notebook.steps += 1
-        if notebook.steps > self.platform.policy.steps:
-            message = f"is still not proven after {self.platform.policy.steps} steps: bound its loops more tightly"
-            raise Rejected(Failure(FailureCode.BUDGET, message), pc)
         notebook.visited.add(pc)
         instruction = self.platform.spec.code[pc]
         if self._watcher is not None:
@@ -109,7 +233,7 @@ class Explorer:
             case CallHelper(number):
                 return self._helper(state, pc, number)
             case Exit():
-                resume = leave(state, pc)
+                resume = leave(self.platform, state, pc)
                 return _END if resume is None else resume
             case LoadImm64() | LoadMap() | LoadMapValue() | LoadFunction():
                 step(self.platform, notebook, state, pc, instruction)
@@ -159,7 +283,7 @@ class Explorer:
         if helper.builtin == _TAIL_CALL:
             gone = tail_called(state, pc)
             if gone is not None:
-                resume = leave(gone, pc)
+                resume = leave(self.platform, gone, pc)
                 assert resume is not None
                 self._push(gone, resume)
         callback = call_helper(self.platform, self.notebook, state, pc, helper)

@@ -52,12 +52,14 @@ _EXIT_KEEPS: Final = 0b1
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
     """`successors` by slot; `function` the start of the function that holds each slot; `merges` where paths meet;
+    `heads` the targets of jumps back, where loops begin;
     `live` the registers (a bit each) whose value may still be read; `unreachable` slots that no jump leads to.
     """  # noqa: D205
 
     successors: tuple[tuple[int, ...], ...]
     function: tuple[int, ...]
     merges: frozenset[int]
+    heads: frozenset[int]
     live: tuple[int, ...]
     unreachable: frozenset[int]
     starts: Mapping[int, Subprogram]
@@ -77,10 +79,12 @@ def graph_of(code: Code, subprograms: tuple[Subprogram, ...]) -> Graph:
         for target in targets:
             incoming[target] += 1
     reached = _reach(code, successors)
+    heads = frozenset(target for pc, targets in enumerate(successors) for target in targets if target <= pc)
     return Graph(
         successors=successors,
         function=function,
-        merges=frozenset(pc for pc, count in enumerate(incoming) if count > 1) | _returns(code),
+        merges=frozenset(pc for pc, count in enumerate(incoming) if count > 1) | _returns(code) | heads,
+        heads=heads,
         live=_liveness(code, successors),
         unreachable=frozenset(
             pc for pc in range(len(code)) if pc not in reached and not isinstance(code[pc], WideTail)

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runtime.isa import Size
+from runtime.verifier.demand import read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import META_BASE, STACK_SIZE, Slot, State
 from runtime.verifier.values import ZERO, Kind, Value, number
 
-__all__ = ["check_memory", "clobber_stack", "read_stack", "stack_bytes", "stack_range", "touch_stack", "write_stack"]
+__all__ = ["check_memory", "clobber_stack", "read_stack", "stack_bytes", "stack_range", "write_stack"]
 
 _MAX_OFFSET = 1 << 29
 _FULL = 0xFF
@@ -124,74 +125,80 @@ def stack_bytes(low: int, high: int) -> Iterator[tuple[int, int]]:
         low += last - first
 
 
-def read_stack(notebook: Notebook, stack: dict[int, Slot], low: int, size: int) -> Value | None:
-    """What a load of `size` bytes at fp + low gives; None where it would cut a pointer."""
+def read_stack(notebook: Notebook, state: State, frame: int, low: int, size: int) -> Value | None:
+    """What a load of `size` bytes at fp + low of a frame gives; None where it would cut a pointer."""
     index, first = divmod(low, 8)
-    slot = stack.get(index, Slot(0))
+    slot = state.stack_of(frame).get(index, Slot(0))
+    needs = slot_needs(state, frame, index, slot)
+    read(state, slot_bit(frame, index))
     wanted = (1 << first + size) - (1 << first)
     if slot.written & wanted != wanted:
         notebook.reads_uninitialised_stack = True
         if slot.value is None or slot.value.kind is Kind.NUMBER:
-            return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+            return number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
     if slot.value is not None:
-        return _read_spill(slot, slot.value, first, size)
+        return _read_spill(slot, slot.value, first, size, needs)
     if slot.zero & wanted == wanted:
-        return number(ZERO)
-    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+        return number(ZERO, needs)
+    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
 
 
-def _read_spill(slot: Slot, value: Value, first: int, size: int) -> Value | None:
+def _read_spill(slot: Slot, value: Value, first: int, size: int, needs: int) -> Value | None:
     if value.kind is not Kind.NUMBER:
         return value if size == Size.DW.bytes and first == 0 else None
     if first == 0 and size == slot.size:
-        return value
+        return value._replace(needs=needs)
     if first + size <= slot.size:
         shifted = value.number
         if first:
             shifted = DOMAIN.unsigned_range(0, (1 << 64) - 1)
             if value.number.const is not None:
                 shifted = DOMAIN.const(value.number.const >> 8 * first)
-        return number(DOMAIN.truncate(shifted, size * 8))
-    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+        return number(DOMAIN.truncate(shifted, size * 8), needs)
+    return number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
 
 
-def write_stack(stack: dict[int, Slot], low: int, size: int, value: Value) -> None:
+def write_stack(state: State, frame: int, low: int, size: int, value: Value) -> None:
     """Store at a known place."""
     index, first = divmod(low, 8)
-    mask = (1 << first + size) - (1 << first)
-    old = stack.get(index, Slot(0))
+    stack = state.stack_of(frame)
+    bit = slot_bit(frame, index)
     if size == Size.DW.bytes:
+        state.written |= bit
         stack[index] = Slot(_FULL, 0, value, size)
         return
+    mask = (1 << first + size) - (1 << first)
+    old = stack.get(index, Slot(0))
     scalar = DOMAIN.truncate(value.number, size * 8)
-    zero = old.zero
-    if old.value is not None and old.value.number is ZERO and old.value.kind is Kind.NUMBER:
-        zero = (1 << old.size) - 1
+    zero, needs = _zeroes(state, frame, index, old)
+    read(state, bit)  # the other bytes stay what they were
+    state.written |= bit
     if first == 0 and old.written & ~mask == 0:
-        kept = value if scalar is value.number else number(scalar)
+        kept = value if scalar is value.number else number(scalar, value.needs)
         stack[index] = Slot(mask, mask if scalar is ZERO else 0, kept, size)
         return
     zero = zero | mask if scalar is ZERO else zero & ~mask
-    stack[index] = Slot(old.written | mask, zero)
+    stack[index] = Slot(old.written | mask, zero, needs=needs | value.needs)
 
 
-def clobber_stack(stack: dict[int, Slot], low: int, high: int, *, certain: bool) -> None:
+def _zeroes(state: State, frame: int, index: int, slot: Slot) -> tuple[int, int]:
+    """The bytes of a slot that are 0, and what says so."""
+    needs = slot_needs(state, frame, index, slot)
+    if slot.value is None:
+        return slot.zero, needs
+    if slot.value.kind is Kind.NUMBER and slot.value.number is ZERO:
+        return (1 << slot.size) - 1, needs
+    return 0, needs
+
+
+def clobber_stack(state: State, frame: int, low: int, high: int, *, certain: bool) -> None:
     """Unknown bytes may have been stored in [low, high); `certain`: all of them were."""
+    stack = state.stack_of(frame)
     for index, mask in stack_bytes(low, high):
+        bit = slot_bit(frame, index)
         old = stack.get(index, Slot(0))
-        keep = old.zero
-        if old.value is not None and old.value.kind is Kind.NUMBER and old.value.number is ZERO:
-            keep = (1 << old.size) - 1
-        written = old.written | mask if certain else old.written
-        stack[index] = Slot(written, keep & ~mask & _FULL)
-
-
-def touch_stack(notebook: Notebook, stack: dict[int, Slot], low: int, high: int) -> bool:
-    """A helper reads [low, high): False when that would hand out a pointer."""
-    for index, mask in stack_bytes(low, high):
-        slot = stack.get(index, Slot(0))
-        if slot.written & mask != mask:
-            notebook.reads_uninitialised_stack = True
-        if slot.value is not None and slot.value.kind is not Kind.NUMBER:
-            return False
-    return True
+        zero, needs = _zeroes(state, frame, index, old)
+        if not (certain and mask == _FULL):
+            read(state, bit)
+        state.written |= bit
+        stack[index] = Slot(old.written | mask if certain else old.written, zero & ~mask & _FULL, needs=needs)

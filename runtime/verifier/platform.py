@@ -6,8 +6,8 @@ Not here: judgement.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
-from typing import final
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, final
 
 from runtime.errors import UnsupportedError
 from runtime.spec import ContextField, Helper, MapFlag, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
@@ -65,6 +65,10 @@ def _kind(registry: Registry, spec: MapSpec) -> MapKind | None:
         return None
 
 
+def _copied(value: Any) -> Any:
+    return value.copy() if isinstance(value, set | dict) else value
+
+
 @final
 @dataclass(slots=True)
 class Notebook:
@@ -85,8 +89,21 @@ class Notebook:
     moves_packet: bool = False
     reads_uninitialised_stack: bool = False
     warnings: dict[str, None] = field(default_factory=dict)
+    loops: dict[int, int] = field(default_factory=dict)
+    rounds: dict[int, int] = field(default_factory=dict)
     steps: int = 0
     next_id: int = 1
+
+    def copy(self) -> Notebook:
+        """A copy that shares nothing mutable."""
+        twin = replace(self)
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if isinstance(value, defaultdict):
+                setattr(twin, each.name, defaultdict(value.default_factory, {k: _copied(v) for k, v in value.items()}))
+            else:
+                setattr(twin, each.name, _copied(value))
+        return twin
 
     def fresh_id(self) -> int:
         """An id that was not used before."""

@@ -1,28 +1,42 @@
 """Whether a state needs no exploration because one that covers it was explored to the end.
 
-Not here: when that is asked (explore.py). Numbers are compared by inclusion; ids are names, so they are matched one to one.
+Not here: when that is asked (explore.py), and what marks components (demand.py). Of an explored state, only what was needed
+and read below it is compared: pointers exactly, numbers by inclusion. Ids are names, so they are matched one to one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, final
 
+from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, register_bit, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.state import Frame, Slot, State
 from runtime.verifier.values import Kind, Value
 
-__all__ = ["Checkpoint", "Visited"]
+__all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "repeats"]
 
-_SAVED: Final = (6, 7, 8, 9)
+SAVED: Final = (6, 7, 8, 9)
+"""Registers that a function gives back as they were."""
+EVERYTHING: Final = -1
+"""All components."""
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _LIMIT: Final = 64
+_PATIENCE: Final = 8  # steps between checkpoints, where there is one already
 
 
 @final
 class Checkpoint:
-    """A state as it was at a merge point. `open` counts the paths below it that are not finished."""
+    """A state as it was at a merge point; once everything below is explored, it goes to its `place`.
 
-    __slots__ = ("frames", "hits", "misses", "open", "parent", "pc", "registers", "room", "stack")
+    `open` counts the paths below it that are not finished; `needed` and `read` are the components that mattered below;
+    `written` the slots that were stored to between the parent and here; `visits` how often the path was here before.
+    """
+
+    __slots__ = (
+        "frames", "heads", "hits", "misses", "needed", "open", "parent", "pc", "place", "read", "registers", "room", "stack",
+        "visits", "written",
+    )  # fmt: skip
 
     def __init__(self, state: State, pc: int) -> None:
         twin = state.fork()
@@ -32,9 +46,15 @@ class Checkpoint:
         self.frames: tuple[Frame, ...] = twin.frames
         self.room = twin.room
         self.parent = state.checkpoint
+        self.heads = state.heads
+        self.written = state.written
         self.open = 1
         self.hits = 0
         self.misses = 0
+        self.needed = 0
+        self.read = 0
+        self.visits = 0
+        self.place: list[Checkpoint] | None = None
 
     def finish(self) -> None:
         """One path below ended."""
@@ -43,86 +63,158 @@ class Checkpoint:
             each.open -= 1
             if each.open:
                 return
+            if each.place is not None:
+                each.place.insert(0, each)
             each = each.parent
+
+    def sources(self, bit: int) -> int:
+        """What a component was computed from at the checkpoint before."""
+        frame, component = divmod(bit.bit_length() - 1, FRAME_BITS)
+        if frame > len(self.frames):
+            return 0
+        inner = frame == len(self.frames)
+        if component < SLOTS:
+            return (self.registers if inner else self.frames[frame].registers)[component].needs
+        if not self.written & bit:
+            return bit
+        slot = (self.stack if inner else self.frames[frame].stack).get(SLOTS - 1 - component)
+        if slot is None:
+            return 0
+        return slot.needs if slot.value is None else slot.value.needs
+
+
+def begin(state: State, checkpoint: Checkpoint) -> None:
+    """From here on, numbers depend on the components of this checkpoint."""
+    state.checkpoint = checkpoint
+    state.written = 0
+    for frame, registers in enumerate(state.every_register_file()):
+        for index, value in enumerate(registers):
+            if value.kind is Kind.NUMBER:
+                registers[index] = value._replace(needs=register_bit(frame, index))
 
 
 @final
 class Visited:
-    """Checkpoints by place: the slot and the calls that lead to it."""
+    """Finished checkpoints by place: the slot and the calls that lead to it."""
 
     def __init__(self) -> None:
         self._places: dict[tuple[int, ...], list[Checkpoint]] = {}
+        self._last = 0
 
-    def covered(self, state: State, pc: int, live: tuple[int, ...]) -> bool:
-        """Whether an explored state at this place covers the given one; if not, remember it."""
+    def covered(self, state: State, pc: int, live: tuple[int, ...], *, step: int, force: bool) -> bool:
+        """Whether an explored state at this place covers the given one; if not, it may be remembered (always with `force`)."""
         place = (pc, *(frame.resume for frame in state.frames))
-        known = self._places.setdefault(place, [])
+        known = self._places.get(place)
+        fresh = known is None
+        if known is None:
+            known = self._places[place] = []
         for position, checkpoint in enumerate(known):
-            if not checkpoint.open and _Match(checkpoint, state).holds(live):
+            if covers(checkpoint, state, live, checkpoint.needed, checkpoint.read):
                 checkpoint.hits += 1
                 if position:
                     known.insert(0, known.pop(position))
+                _inherit(checkpoint, state)
                 return True
             checkpoint.misses += 1
         if len(known) >= _LIMIT:
-            known[:] = [c for c in known if c.open or c.misses <= 3 * c.hits + _LIMIT]
-        checkpoint = Checkpoint(state, pc)
-        known.insert(0, checkpoint)
-        state.checkpoint = checkpoint
-        return False
-
-    def repeats(self, state: State, pc: int, live: tuple[int, ...]) -> bool:
-        """Whether the path has been here in the very same state: it would go on for ever."""
-        ancestor = state.checkpoint
-        for _ in range(_LIMIT):
-            if ancestor is None:
-                return False
-            if ancestor.pc == pc and len(ancestor.frames) == len(state.frames):
-                return _same(ancestor, state, live)
-            ancestor = ancestor.parent
+            known[:] = [c for c in known if c.misses <= 3 * c.hits + _LIMIT]
+        if fresh or force or step - self._last >= _PATIENCE:
+            self._last = step
+            checkpoint = Checkpoint(state, pc)
+            checkpoint.place = known
+            begin(state, checkpoint)
         return False
 
 
-def _same(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
-    if any(old.registers[r] != new.registers[r] for r in live) or old.stack != new.stack or old.room != new.room:
+def repeats(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
+    """Whether the path came back in the very same state: nothing that could end the loop has changed."""
+    if not covers(old, new, live, EVERYTHING, EVERYTHING):
         return False
-    return all(
-        a.stack == b.stack and a.registers[6:10] == b.registers[6:10] and a.resume == b.resume
-        for a, b in zip(old.frames, new.frames, strict=True)
-    )
+    if any(old.registers[r].number is not new.registers[r].number for r in live):
+        return False
+    stacks = [(a.stack, b.stack) for a, b in zip(old.frames, new.frames, strict=True)] + [(old.stack, new.stack)]
+    return all(_same_numbers(a, b) for a, b in stacks)
+
+
+def _same_numbers(old: dict[int, Slot], new: dict[int, Slot]) -> bool:
+    if old.keys() != new.keys():
+        return False
+    for index, slot in old.items():
+        a, b = slot.value, new[index].value
+        if (a is None) != (b is None) or (a is not None and b is not None and a.number is not b.number):
+            return False
+    return True
+
+
+def _bits(components: int) -> Iterator[tuple[int, int, int]]:
+    """Each component as (bit, frame, number)."""
+    while components:
+        bit = components & -components
+        components ^= bit
+        yield (bit, *divmod(bit.bit_length() - 1, FRAME_BITS))
+
+
+def _inherit(checkpoint: Checkpoint, state: State) -> None:
+    """What mattered below the covering state matters for the covered one."""
+    read(state, checkpoint.read)
+    files, stacks = state.every_register_file(), state.every_stack()
+    sources = 0
+    for bit, frame, component in _bits(checkpoint.needed):
+        if frame >= len(files):
+            continue
+        if component < SLOTS:
+            sources |= files[frame][component].needs
+        else:
+            index = SLOTS - 1 - component
+            slot = stacks[frame].get(index)
+            sources |= bit if slot is None else slot_needs(state, frame, index, slot)
+    need(state, sources)
+
+
+def covers(old: Checkpoint, new: State, live: tuple[int, ...], needed: int, slots: int) -> bool:
+    """Whether every concrete state of the new one is one of the old one, in the components that are needed and read."""
+    return _Match(old, new, needed, slots).holds(live)
 
 
 @final
 class _Match:
     """One comparison of an old state with a new one, with the names matched so far."""
 
-    __slots__ = ("backward", "forward", "new", "old")
+    __slots__ = ("backward", "forward", "needed", "new", "old", "slots")
 
-    def __init__(self, old: Checkpoint, new: State) -> None:
+    def __init__(self, old: Checkpoint, new: State, needed: int, slots: int) -> None:
         self.old = old
         self.new = new
+        self.needed = needed
+        self.slots = slots
         self.forward: dict[tuple[int, int], tuple[int, int]] = {}
         self.backward: dict[tuple[int, int], tuple[int, int]] = {}
 
     def holds(self, live: tuple[int, ...]) -> bool:
-        """Every concrete state of the new one is one of the old one, as far as anybody looks."""
+        """The comparison."""
         old, new = self.old, self.new
-        if not all(self._value(old.registers[r], new.registers[r]) for r in live):
-            return False
-        for a, b in zip(old.frames, new.frames, strict=True):
-            if not all(self._value(a.registers[r], b.registers[r]) for r in _SAVED):
+        depth = len(old.frames)
+        base = depth * FRAME_BITS
+        for r in live:
+            if not self._value(old.registers[r], new.registers[r], self.needed >> base + r & 1):
                 return False
-            if not self._stack(a.stack, b.stack):
+        for frame, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
+            if a.callback != b.callback:
                 return False
-        return self._stack(old.stack, new.stack)
+            for r in SAVED:
+                if not self._value(a.registers[r], b.registers[r], self.needed >> frame * FRAME_BITS + r & 1):
+                    return False
+            if not self._stack(frame, a.stack, b.stack):
+                return False
+        return self._stack(depth, old.stack, new.stack)
 
-    def _value(self, old: Value, new: Value) -> bool:
+    def _value(self, old: Value, new: Value, needed: int) -> bool:
         if old.kind is Kind.UNINIT:
             return True
         if old.kind is not new.kind:
             return False
         if old.kind is Kind.NUMBER:
-            return self._number(old, new)
+            return self._number(old, new, needed)
         if old.offset != new.offset or old.target != new.target:
             return False
         if old.number is not new.number and not DOMAIN.entails(new.number, old.number):
@@ -133,12 +225,14 @@ class _Match:
             return self._names(1, old.id, new.id, 0)
         return self._names(2, old.id, new.id, 0) if old.id or new.id else True
 
-    def _number(self, old: Value, new: Value) -> bool:
+    def _number(self, old: Value, new: Value, needed: int) -> bool:
         if old.length is not None:
             if new.length is None or old.length.offset != new.length.offset:
                 return False
             if not self._names(1, old.length.base, new.length.base, 0):
                 return False
+        if not needed:
+            return True
         if not DOMAIN.entails(new.number, old.number):
             return False
         if not old.id:
@@ -149,18 +243,32 @@ class _Match:
         known = self.forward.setdefault((space, old), (new, distance))
         return known == (new, distance) and self.backward.setdefault((space, new), (old, distance)) == (old, distance)
 
-    def _stack(self, old: dict[int, Slot], new: dict[int, Slot]) -> bool:
-        return all(self._slot(slot, new.get(index)) for index, slot in old.items())
+    def _stack(self, frame: int, old: dict[int, Slot], new: dict[int, Slot]) -> bool:
+        if self.slots >= 0:
+            wanted = self.slots >> frame * FRAME_BITS + SLOTS & (1 << FRAME_BITS - SLOTS) - 1
+            indices = [-1 - number for _, _, number in _bits(wanted)]
+        else:
+            indices = list(old.keys() | new.keys())
+        return all(self._slot(frame, index, old.get(index), new.get(index)) for index in indices)
 
-    def _slot(self, old: Slot, new: Slot | None) -> bool:
-        if old.value is None:
-            if new is None:
-                return not old.written
-            if old.written & ~new.written:
-                return False
-            if new.value is None:
-                return not old.zero & ~new.zero
-            return new.value.kind is Kind.NUMBER and not old.zero
-        if new is None or new.value is None:
-            return False
-        return old.size == new.size and self._value(old.value, new.value)
+    def _slot(self, frame: int, index: int, old: Slot | None, new: Slot | None) -> bool:
+        if new is None:
+            return old is None or (old.value is None and not old.written)
+        needed = self.needed & slot_bit(frame, index)
+        if old is None or old.value is None:
+            if new.value is not None and new.value.kind is not Kind.NUMBER:
+                # what was read as a number must not be a pointer; loops ask later whether it was read
+                return old is None and self.slots == EVERYTHING
+            if old is None:
+                return True
+            return not old.written & ~new.written and not (needed and old.zero & ~_zero(new))
+        if new.value is None:
+            plain = old.value.kind is Kind.NUMBER and not needed and old.value.length is None
+            return plain and not old.written & ~new.written
+        return old.size == new.size and self._value(old.value, new.value, needed)
+
+
+def _zero(slot: Slot) -> int:
+    if slot.value is None:
+        return slot.zero
+    return (1 << slot.size) - 1 if slot.value.kind is Kind.NUMBER and slot.value.number.const == 0 else 0

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
+from runtime.verifier.demand import read, slot_bit, slot_needs
 from runtime.verifier.values import CONTEXT, UNINIT, ZERO, Kind, Value
 
 if TYPE_CHECKING:
@@ -22,12 +23,16 @@ META_BASE: Final = -1
 
 
 class Slot(NamedTuple):
-    """Eight bytes of stack. `written` and `zero` are masks of bytes; `value` is what was spilled over the low `size` bytes."""
+    """Eight bytes of stack. `written` and `zero` are masks of bytes; `value` is what was spilled over the low `size` bytes.
+
+    `needs` is what the zeroes were computed from; a spilled value has its own.
+    """
 
     written: int
     zero: int = 0
     value: Value | None = None
     size: int = 0
+    needs: int = 0
 
 
 Pointers = dict[tuple[int, int], Value]
@@ -60,9 +65,11 @@ class State:
     """Mutable; `stack` belongs to the running function, `frames` to its callers, outermost first.
 
     `starts` are the slots where the active functions begin; `room` the bytes proven to be there from each packet base.
+    `written` are the stack slots (demand.slot_bit) that were stored to since the checkpoint. `heads` are the last visits of
+    the loops around this place, by slot and depth; never changed in place.
     """
 
-    __slots__ = ("checkpoint", "frames", "path", "registers", "room", "stack", "starts")
+    __slots__ = ("checkpoint", "frames", "heads", "path", "registers", "room", "stack", "starts", "written")
 
     def __init__(self) -> None:
         self.registers: list[Value] = [UNINIT] * 11
@@ -72,6 +79,8 @@ class State:
         self.room: dict[int, int] = {}
         self.path: Path | None = None
         self.checkpoint: Checkpoint | None = None
+        self.written = 0
+        self.heads: dict[tuple[int, int], Checkpoint] = {}
 
     def fork(self) -> State:
         """A copy that shares nothing mutable."""
@@ -83,6 +92,8 @@ class State:
         twin.room = self.room.copy()
         twin.path = self.path
         twin.checkpoint = self.checkpoint
+        twin.written = self.written
+        twin.heads = self.heads
         return twin
 
     @property
@@ -109,12 +120,29 @@ class State:
                 new = rule(value)
                 if new is not value:
                     registers[index] = new
-        for stack in self.every_stack():
+        for frame, stack in enumerate(self.every_stack()):
             for index, slot in list(stack.items()):
                 if slot.value is not None:
-                    new = rule(slot.value)
-                    if new is not slot.value:
-                        stack[index] = Slot(slot.written, 0, new, slot.size)
+                    self._replace_spilled(frame, stack, index, slot, rule)
+
+    def _replace_spilled(
+        self, frame: int, stack: dict[int, Slot], index: int, slot: Slot, rule: Callable[[Value], Value]
+    ) -> None:
+        assert slot.value is not None
+        needs = slot_needs(self, frame, index, slot)
+        old = (
+            slot.value
+            if slot.value.needs == needs or slot.value.kind is not Kind.NUMBER
+            else slot.value._replace(needs=needs)
+        )
+        new = rule(old)
+        if new is old:
+            return
+        stack[index] = Slot(slot.written, 0, new, slot.size)
+        if new.kind is Kind.NUMBER:  # from now on it depends on more than the slot at the checkpoint
+            bit = slot_bit(frame, index)
+            read(self, bit)
+            self.written |= bit
 
 
 def entry_state() -> State:

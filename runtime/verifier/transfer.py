@@ -26,12 +26,13 @@ from runtime.isa import (
     Store,
 )
 from runtime.spec import ContextField, FieldKind
-from runtime.verifier.domains import DOMAIN
+from runtime.verifier.demand import need, read, slot_bit
+from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.memory import clobber_stack, read_stack, stack_range, write_stack
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import META_BASE, State
-from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Value, number
+from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Progress, Value, number
 
 __all__ = ["PACKET_BASE", "Plain", "step"]
 
@@ -39,6 +40,7 @@ PACKET_BASE: Final = 1
 _MAX_LENGTH: Final = 0xFFFF
 _LENGTH = DOMAIN.signed_range(-_MAX_LENGTH, _MAX_LENGTH)
 _WORD32: Final = (1 << 32) - 1
+_LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
 Plain = Alu | MoveSigned | Negate | ByteSwap | LoadImm64 | LoadMap | LoadMapValue | LoadFunction | Load | Store | Atomic
 
@@ -50,17 +52,17 @@ def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruct
         case Alu(op=AluOp.MOV):
             _move(notebook, registers, instruction)
         case Alu():
-            _alu(notebook, registers, instruction)
+            _alu(notebook, state, instruction)
         case MoveSigned(width=width, bits=bits, dst=dst, src=source):
             value = registers[source]
             extended = DOMAIN.sign_extend(value.number, bits, width)
-            registers[dst] = value if extended is value.number else number(extended)
+            registers[dst] = value if extended is value.number else number(extended, value.needs)
         case Negate(width, dst):
-            registers[dst] = number(DOMAIN.negate(width, registers[dst].number))
+            registers[dst] = number(DOMAIN.negate(width, registers[dst].number), registers[dst].needs)
         case ByteSwap(kind=kind, bits=bits, dst=dst):
-            registers[dst] = number(DOMAIN.byteswap(kind, bits, registers[dst].number))
+            registers[dst] = number(DOMAIN.byteswap(kind, bits, registers[dst].number), registers[dst].needs)
         case LoadImm64(dst, value):
-            registers[dst] = number(DOMAIN.const(value))
+            registers[dst] = number(DOMAIN.const(value), 0)
         case LoadMap(dst, index):
             notebook.maps.add(index)
             registers[dst] = Value(Kind.MAP, ZERO, 0, 0, index)
@@ -91,17 +93,17 @@ def _move(notebook: Notebook, registers: list[Value], move: Alu) -> None:
     match move.src:
         case Imm(immediate):
             wide = immediate if move.width == 64 else immediate & _WORD32
-            registers[move.dst] = number(DOMAIN.const(wide))
+            registers[move.dst] = number(DOMAIN.const(wide), 0)
         case Reg(source):
             value = registers[source]
             if move.width == 64:
                 registers[move.dst] = _linked(notebook, registers, source)
             elif value.kind is not Kind.NUMBER:
-                registers[move.dst] = number(DOMAIN.truncate(DOMAIN.unknown, 32))
+                registers[move.dst] = number(DOMAIN.truncate(DOMAIN.unknown, 32), 0)
             elif value.number.umax <= _WORD32:
                 registers[move.dst] = _linked(notebook, registers, source)
             else:
-                registers[move.dst] = number(DOMAIN.truncate(value.number, 32))
+                registers[move.dst] = number(DOMAIN.truncate(value.number, 32), value.needs)
         case _:
             assert_never(move.src)
 
@@ -111,19 +113,20 @@ def _operand(registers: list[Value], src: Operand, width: int) -> Value:
         case Reg(index):
             return registers[index]
         case Imm(value):
-            return number(DOMAIN.const(value if width == 64 else value & _WORD32))
+            return number(DOMAIN.const(value if width == 64 else value & _WORD32), 0)
         case _:
             assert_never(src)
 
 
-def _alu(notebook: Notebook, registers: list[Value], alu: Alu) -> None:
+def _alu(notebook: Notebook, state: State, alu: Alu) -> None:
+    registers = state.registers
     left, right = registers[alu.dst], _operand(registers, alu.src, alu.width)
     if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
         registers[alu.dst] = _numbers(alu, left, right)
     elif right.kind is Kind.NUMBER:
-        registers[alu.dst] = _moved(notebook, left, right, alu.op)
+        registers[alu.dst] = _moved(notebook, state, left, right, alu.op)
     elif left.kind is Kind.NUMBER:
-        registers[alu.dst] = _moved(notebook, right, left, alu.op)
+        registers[alu.dst] = _moved(notebook, state, right, left, alu.op)
     else:
         registers[alu.dst] = _distance(left, right)
 
@@ -131,21 +134,41 @@ def _alu(notebook: Notebook, registers: list[Value], alu: Alu) -> None:
 def _numbers(alu: Alu, left: Value, right: Value) -> Value:
     result = DOMAIN.alu(alu.op, alu.width, left.number, right.number)
     delta = right.number.const
+    needs = left.needs | right.needs
+    progress = _progressed(alu, left, right.number)
     if left.id and delta is not None and alu.width == 64 and result.const is None and alu.op in (AluOp.ADD, AluOp.SUB):
         shift = delta if alu.op is AluOp.ADD else -delta
-        return Value(Kind.NUMBER, result, left.offset + shift, left.id)
-    return number(result)
+        return Value(Kind.NUMBER, result, left.offset + shift, left.id, 0, None, needs, progress)
+    return Value(Kind.NUMBER, result, 0, 0, 0, None, needs, progress)
 
 
-def _moved(notebook: Notebook, pointer: Value, by: Value, op: AluOp) -> Value:
+def _progressed(alu: Alu, left: Value, by: Scalar) -> Progress | None:
+    """How far a number is from what it was when the round of its loop began, where nothing can wrap."""
+    tag = left.progress
+    if tag is None or alu.op not in (AluOp.ADD, AluOp.SUB):
+        return None
+    low, high = (by.smin, by.smax) if alu.op is AluOp.ADD else (-by.smax, -by.smin)
+    if alu.width == 64:
+        fits = left.number.smin + low >= _LOWEST and left.number.smax + high <= _HIGHEST
+    else:
+        fits = left.number.umin + low >= 0 and left.number.umax + high <= _WORD32
+    return tag._replace(low=tag.low + low, high=tag.high + high) if fits else None
+
+
+def _moved(notebook: Notebook, state: State, pointer: Value, by: Value, op: AluOp) -> Value:
     """A pointer plus or minus a number: constants go to the offset, the rest to the variable part."""
+    need(state, by.needs)
+    progress = None
+    if pointer.progress is not None:
+        low, high = (by.number.smin, by.number.smax) if op is AluOp.ADD else (-by.number.smax, -by.number.smin)
+        progress = pointer.progress._replace(low=pointer.progress.low + low, high=pointer.progress.high + high)
     if by.number.const is not None:
         delta = by.number.smin if op is AluOp.ADD else -by.number.smin
-        return pointer._replace(offset=pointer.offset + delta)
+        return pointer._replace(offset=pointer.offset + delta, progress=progress)
     moved = DOMAIN.alu(op, 64, pointer.number, by.number)
     if pointer.kind in (Kind.PACKET, Kind.PACKET_META):
-        return pointer._replace(number=moved, id=notebook.fresh_id())
-    return pointer._replace(number=moved)
+        return pointer._replace(number=moved, id=notebook.fresh_id(), progress=progress)
+    return pointer._replace(number=moved, progress=progress)
 
 
 def _distance(left: Value, right: Value) -> Value:
@@ -179,7 +202,7 @@ def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: L
     if base.kind is Kind.CONTEXT:
         return _load_context(platform, notebook, pc, base.offset + load.offset, load)
     _note_access(notebook, pc, None)
-    value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+    value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
     match base.kind:
         case Kind.STACK:
             value = _load_stack(notebook, state, pc, base, load)
@@ -190,15 +213,15 @@ def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: L
             if base.number.const is not None:
                 constant = platform.constant_bytes(base.target, base.number.smin + base.offset + load.offset, size)
             if constant is not None:
-                value = number(DOMAIN.const(int.from_bytes(constant, "little")))
-            result = value if not load.signed else number(DOMAIN.sign_extend(value.number, size * 8, 64))
+                value = number(DOMAIN.const(int.from_bytes(constant, "little")), 0)
+            result = value if not load.signed else number(DOMAIN.sign_extend(value.number, size * 8, 64), 0)
             notebook.constant(pc, result.number.const if constant is not None else None)
             return result
         case _:
             pass
     notebook.constant(pc, None)
     if load.signed and value.kind is Kind.NUMBER:
-        return number(DOMAIN.sign_extend(value.number, size * 8, 64))
+        return number(DOMAIN.sign_extend(value.number, size * 8, 64), value.needs)
     return value
 
 
@@ -209,13 +232,14 @@ def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Lo
     notebook.deepen(state.starts[base.target], low)
     if base.number.const is None:
         for index in range(low // 8, (high + 7) // 8):
+            read(state, slot_bit(base.target, index))
             slot = stack.get(index)
             if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
                 raise Rejected(Failure(FailureCode.STACK, f"may read {slot.value.kind.words} at fp{index * 8:+}"), pc)
             if slot is None or slot.written != 0xFF:
                 notebook.reads_uninitialised_stack = True
-        return number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
-    value = read_stack(notebook, stack, low, size)
+        return number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
+    value = read_stack(notebook, state, base.target, low, size)
     if value is None or (load.signed and value.kind is not Kind.NUMBER):
         raise Rejected(Failure(FailureCode.STACK, f"reads a part of the pointer that is stored at fp{low & ~7:+}"), pc)
     return value
@@ -229,7 +253,7 @@ def _load_context(platform: Platform, notebook: Notebook, pc: int, offset: int, 
     match field.kind:
         case FieldKind.SCALAR | FieldKind.RESERVED:
             scalar = DOMAIN.truncate(DOMAIN.unknown, load.size.bytes * 8)
-            return number(DOMAIN.sign_extend(scalar, load.size.bytes * 8, 64) if load.signed else scalar)
+            return number(DOMAIN.sign_extend(scalar, load.size.bytes * 8, 64) if load.signed else scalar, 0)
         case FieldKind.REGION | FieldKind.REGION_END | FieldKind.REGION_META if load.signed:
             raise Rejected(Failure(FailureCode.CONTEXT, f"{field.name} is a pointer and is not sign-extended"), pc)
         case FieldKind.REGION:
@@ -259,16 +283,17 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
     stack = state.stack_of(base.target)
     if base.number.const is None:
         for index in range(low // 8, (high + 7) // 8):
+            read(state, slot_bit(base.target, index))
             slot = stack.get(index)
             if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
                 raise Rejected(
                     Failure(FailureCode.STACK, f"may overwrite {slot.value.kind.words} at fp{index * 8:+}"), pc
                 )
-        clobber_stack(stack, low, high, certain=False)
+        clobber_stack(state, base.target, low, high, certain=False)
         return
     if isinstance(store.src, Reg):
         value = _linked(notebook, state.registers, store.src.index)
-    write_stack(stack, low, size, value)
+    write_stack(state, base.target, low, size, value)
 
 
 def _atomic(notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
@@ -280,12 +305,13 @@ def _atomic(notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
         notebook.deepen(state.starts[base.target], low)
         stack = state.stack_of(base.target)
         for index in range(low // 8, (high + 7) // 8):
+            read(state, slot_bit(base.target, index))
             slot = stack.get(index)
             if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
                 raise Rejected(Failure(FailureCode.STACK, f"an atomic operation on a pointer at fp{index * 8:+}"), pc)
             if slot is None or slot.written != 0xFF:
                 notebook.reads_uninitialised_stack = True
-        clobber_stack(stack, low, high, certain=base.number.const is not None)
+        clobber_stack(state, base.target, low, high, certain=base.number.const is not None)
     if atomic.fetch:
         target = 0 if atomic.op is AtomicOp.CMPXCHG else atomic.src
-        registers[target] = number(DOMAIN.truncate(DOMAIN.unknown, size * 8))
+        registers[target] = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)

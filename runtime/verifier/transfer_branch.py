@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg
+from runtime.verifier.demand import need
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.state import State
 from runtime.verifier.values import ZERO, Kind, Value, number
@@ -15,6 +16,7 @@ from runtime.verifier.values import ZERO, Kind, Value, number
 __all__ = ["split"]
 
 _MAX_LENGTH: Final = 0xFFFF
+_NO_WRAP: Final = 1 << 32  # so far from the packet, additions cannot go round
 _WORD32: Final = (1 << 32) - 1
 _MIRROR: Final = {
     JumpOp.JGT: JumpOp.JLT,
@@ -36,6 +38,7 @@ def split(state: State, branch: Branch) -> Sides:
     right = _right(state, branch)
     if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
         return _numbers(state, branch, left, right)
+    need(state, left.needs | right.needs)
     if branch.width == 64:
         if branch.op in (JumpOp.JEQ, JumpOp.JNE) and Kind.MAP_VALUE_OR_NULL in (left.kind, right.kind):
             return _null_test(state, branch, left, right)
@@ -51,7 +54,7 @@ def _right(state: State, branch: Branch) -> Value:
         case Reg(index):
             return state.registers[index]
         case Imm(value):
-            return number(DOMAIN.const(value if branch.width == 64 else value & _WORD32))
+            return number(DOMAIN.const(value if branch.width == 64 else value & _WORD32), 0)
 
 
 def _is_zero(value: Value) -> bool:
@@ -64,6 +67,8 @@ def _never_null(value: Value) -> bool:
 
 def _numbers(state: State, branch: Branch, left: Value, right: Value) -> Sides:
     taken, not_taken = DOMAIN.branch(branch.op, branch.width, left.number, right.number)
+    if taken is None or not_taken is None:
+        need(state, left.needs | right.needs)
     if taken is None and not_taken is None:
         return None, None
     if taken is None:
@@ -73,19 +78,24 @@ def _numbers(state: State, branch: Branch, left: Value, right: Value) -> Sides:
     other = state.fork()
     source = branch.src.index if isinstance(branch.src, Reg) else None
     for each, refined in ((other, taken), (state, not_taken)):
-        _refine(each, branch.dst, refined[0])
+        _refine(each, branch.dst, refined[0], right.needs)
         if source is not None and source != branch.dst:
-            _refine(each, source, refined[1])
+            _refine(each, source, refined[1], left.needs)
     return other, state
 
 
-def _refine(state: State, register: int, scalar: Scalar) -> None:
-    """A number turned out to be narrower: so are its copies, and the packet is longer by as much."""
+def _refine(state: State, register: int, scalar: Scalar, because: int) -> None:
+    """A number turned out to be narrower: so are its copies, and the packet is longer by as much.
+
+    `because` are the components behind what it was compared with.
+    """
     old = state.registers[register]
     if old.number is scalar:
         return
-    state.registers[register] = old._replace(number=scalar)
+    needs = old.needs | because
+    state.registers[register] = old._replace(number=scalar, needs=needs)
     if old.length is not None and scalar.smin > 0:
+        need(state, needs)
         base, offset = old.length
         state.room[base] = max(state.room.get(base, 0), offset + scalar.smin)
     if not old.id:
@@ -96,7 +106,7 @@ def _refine(state: State, register: int, scalar: Scalar) -> None:
             return value
         distance = DOMAIN.const(value.offset - old.offset)
         shifted = DOMAIN.meet(value.number, DOMAIN.alu(AluOp.ADD, 64, scalar, distance))
-        return value if shifted is None else value._replace(number=shifted)
+        return value if shifted is None else value._replace(number=shifted, needs=value.needs | needs)
 
     state.replace(copy)
 
@@ -107,7 +117,7 @@ def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides
         return state.fork(), state
     twin = state.fork()
     null, valid = (twin, state) if branch.op is JumpOp.JEQ else (state, twin)
-    null.replace(lambda v: number(ZERO) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v)
+    null.replace(lambda v: number(ZERO, 0) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v)
     valid.replace(
         lambda v: (
             v._replace(kind=Kind.MAP_VALUE, id=0) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v
@@ -145,10 +155,14 @@ def _is_limit(pointer: Value, limit: Value) -> bool:
 
 
 def _prove(state: State, pointer: Value, *, beyond: int) -> None:
-    """`pointer + beyond <= limit`: so many bytes from the pointer's base are there."""
-    reach = pointer.number.umax + pointer.offset
-    if pointer.offset < 0 or pointer.number.umax > _MAX_LENGTH or reach > _MAX_LENGTH:
+    """`pointer + beyond <= limit`: so many bytes from the pointer's base are there, and the base is so far from the end."""
+    if pointer.offset < 0 or pointer.number.smin < 0 or pointer.number.umax + pointer.offset > _NO_WRAP:
         return
     room = pointer.offset + beyond
     if room > state.room.get(pointer.id, 0):
         state.room[pointer.id] = room
+    if pointer.number.const is None and pointer.number.umax + room > _MAX_LENGTH >= room:
+        scalar = DOMAIN.meet(pointer.number, DOMAIN.unsigned_range(0, _MAX_LENGTH - room))
+        if scalar is not None:
+            kind, ident = pointer.kind, pointer.id
+            state.replace(lambda v: v._replace(number=scalar) if v.kind is kind and v.id == ident else v)

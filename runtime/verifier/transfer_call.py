@@ -9,6 +9,7 @@ from typing import Final
 
 from runtime.spec import ArgType, Helper, MapOp, ReturnType
 from runtime.verifier.arguments import map_argument, memory_size
+from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import MAX_FRAMES
@@ -72,6 +73,8 @@ def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
         notebook.call_maps[pc].add(index)
     for position, arg in enumerate(helper.prototype.args, 1):
         value = state.registers[position]
+        if value.kind is Kind.NUMBER and arg.type is not ArgType.ANYTHING:
+            need(state, value.needs)
         if value.kind in (Kind.PACKET, Kind.PACKET_META):
             notebook.reads_packet = True
             notebook.writes_packet |= arg.writes or arg.type is ArgType.UNINIT_MEMORY
@@ -81,7 +84,7 @@ def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper
     match helper.prototype.ret:
         case ReturnType.INTEGER:
             bounds = helper.prototype.returns
-            return UNKNOWN if bounds is None else number(DOMAIN.signed_range(*bounds))
+            return UNKNOWN if bounds is None else number(DOMAIN.signed_range(*bounds), 0)
         case ReturnType.VOID:
             return UNINIT
         case ReturnType.MAP_VALUE_OR_NULL | ReturnType.MAP_VALUE:
@@ -105,6 +108,8 @@ def _always_found(platform: Platform, state: State, helper: Helper, index: int) 
     slot = state.stack_of(key.target).get(low // 8)
     if slot is None:
         return False
+    read(state, slot_bit(key.target, low // 8))
+    need(state, slot_needs(state, key.target, low // 8, slot))
     first = low % 8
     if slot.value is not None:
         known = slot.value.number.const if slot.value.kind is Kind.NUMBER and first + 4 <= slot.size else None
@@ -126,11 +131,12 @@ def _write_memory(platform: Platform, notebook: Notebook, state: State, helper: 
         stack = state.stack_of(value.target)
         if reads:
             for index, mask in stack_bytes(low, high):
+                read(state, slot_bit(value.target, index))
                 if stack.get(index, Slot(0)).written & mask != mask:
                     notebook.reads_uninitialised_stack = True
         if writes:
             certain = value.number.const is not None and _size_is_constant(state, helper, position)
-            clobber_stack(stack, low, high, certain=certain)
+            clobber_stack(state, value.target, low, high, certain=certain)
 
 
 def _size_is_constant(state: State, helper: Helper, position: int) -> bool:
@@ -152,7 +158,7 @@ def _call_back(notebook: Notebook, state: State, pc: int, helper: Helper) -> tup
                 stack[index] = Slot(slot.written)
     inside = state.fork()
     _push(inside, Frame(inside.registers, inside.stack, pc + 1, _pointers(state)), pc, target)
-    inside.registers[1] = number(DOMAIN.unsigned_range(0, _MAX_LOOPS))
+    inside.registers[1] = number(DOMAIN.unsigned_range(0, _MAX_LOOPS), 0)
     inside.registers[2] = state.registers[3]
     for register in range(3, 6):
         inside.registers[register] = UNINIT
@@ -174,6 +180,8 @@ def _push(state: State, frame: Frame, pc: int, target: int) -> None:
     state.registers = [UNINIT, *arguments, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
     state.registers[FRAME_POINTER] = Value(Kind.STACK, ZERO, 0, 0, state.depth)
     state.stack = {}
+    state.heads = {place: head for place, head in state.heads.items() if place[1] < state.depth}
+    state.written |= (1 << FRAME_BITS - SLOTS) - 1 << state.depth * FRAME_BITS + SLOTS
 
 
 def _pointers(state: State) -> Pointers:
@@ -186,12 +194,15 @@ def _pointers(state: State) -> Pointers:
     }
 
 
-def leave(state: State, pc: int) -> int | None:
+def leave(platform: Platform, state: State, pc: int) -> int | None:
     """Return from a function; the slot where the caller goes on, or None where the path ends."""
     if not state.frames:
+        if platform.program_type.returns is not None:
+            need(state, state.registers[0].needs)
         return None
     frame = state.frames[-1]
     if frame.callback is not None:
+        need(state, state.registers[0].needs)
         outside = state.fork()
         outside.stack = {}
         if _pointers(outside) != frame.callback:

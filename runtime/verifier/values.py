@@ -10,7 +10,19 @@ from typing import Final, NamedTuple
 
 from runtime.verifier.domains import DOMAIN, Scalar
 
-__all__ = ["CONTEXT", "NUMBER_KINDS", "STALE", "UNINIT", "UNKNOWN", "ZERO", "Kind", "Length", "Value", "number"]
+__all__ = [
+    "CONTEXT",
+    "NUMBER_KINDS",
+    "STALE",
+    "UNINIT",
+    "UNKNOWN",
+    "ZERO",
+    "Kind",
+    "Length",
+    "Progress",
+    "Value",
+    "number",
+]
 
 
 class Kind(IntEnum):
@@ -60,11 +72,21 @@ class Length(NamedTuple):
     offset: int
 
 
+class Progress(NamedTuple):
+    """A number that is what `component` was when the loop `loop` began its round, plus something in [low, high]."""
+
+    loop: int
+    component: int
+    low: int
+    high: int
+
+
 class Value(NamedTuple):
     """A register's contents.
 
     Numbers: `number` is the value; those with the same `id` (not 0) differ by constants: value = unknown(id) + `offset`;
-    `length` is set when the number is a distance to the packet's end.
+    `length` is set when the number is a distance to the packet's end. `needs` are the components of the last checkpoint
+    (a bit each, see demand.py) that it was computed from. `progress` is set inside a loop that is being proven.
     Pointers: base + `number` (the variable part) + `offset`. `id` names the base of a packet pointer or the lookup that made an
     or-null pointer. `target` is the frame of a stack pointer, the index of a map, the slot of a function.
     """
@@ -75,6 +97,8 @@ class Value(NamedTuple):
     id: int = 0
     target: int = 0
     length: Length | None = None
+    needs: int = 0
+    progress: Progress | None = None
 
 
 ZERO: Final = DOMAIN.const(0)
@@ -85,6 +109,6 @@ CONTEXT: Final = Value(Kind.CONTEXT, ZERO)
 NUMBER_KINDS: Final = frozenset({Kind.NUMBER})
 
 
-def number(scalar: Scalar) -> Value:
-    """A number that is linked to no other."""
-    return Value(Kind.NUMBER, scalar)
+def number(scalar: Scalar, needs: int) -> Value:
+    """A number that is linked to no other, computed from those components; 0 for what no register decided."""
+    return Value(Kind.NUMBER, scalar, 0, 0, 0, None, needs)

@@ -18,7 +18,7 @@ from runtime.verifier.flow import Graph, graph_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
 from runtime.verifier.report import error_of
-from runtime.verifier.verified import _SEAL, Facts, VerifiedProgram
+from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
 
 __all__ = ["verify"]
 
@@ -70,6 +70,7 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
         stack={start: notebook.stack[start] for start in graph.starts},
         helpers=dict(notebook.helpers),
         maps=frozenset(notebook.maps),
+        loops=_bounds(notebook),
         reads_packet=notebook.reads_packet,
         writes_packet=notebook.writes_packet,
         moves_packet=notebook.moves_packet,
@@ -77,6 +78,14 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
         reads_random=any(helper.reads_random for helper in helpers),
         reads_uninitialised_stack=notebook.reads_uninitialised_stack,
         steps=notebook.steps,
+    )
+
+
+def _bounds(notebook: Notebook) -> tuple[LoopBound, ...]:
+    """Of each loop that was gone round, how often at most."""
+    heads = notebook.loops.keys() | notebook.rounds.keys()
+    return tuple(
+        LoopBound(pc=pc, iterations=max(notebook.loops.get(pc, 0), notebook.rounds.get(pc, 0))) for pc in sorted(heads)
     )
 
 
