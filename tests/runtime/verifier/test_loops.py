@@ -1,0 +1,185 @@
+"""Loops: proven at once where a component makes progress, followed round by round where not, and never believed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import pytest
+
+from runtime.errors import VerificationError
+from runtime.isa import assemble
+from runtime.spec import MapSpec, ProgramSpec, Subprogram
+from runtime.verifier import Policy, VerifiedProgram, verify
+from xdp.extension import default_registry
+
+MAPS = (MapSpec(name="values", kind=2, key_size=4, value_size=64, max_entries=4),)
+QUICK = Policy(steps=20_000)
+PACKET = "r2 = *(u32 *)(r1 + 0)\nr3 = *(u32 *)(r1 + 4)\n"
+OUT = "out:\nr0 = 2\nexit\n"
+
+
+def _verify(text: str, policy: Policy = QUICK, starts: tuple[int, ...] = (0,)) -> VerifiedProgram:
+    subprograms = tuple(Subprogram(start, f"f{start}") for start in starts)
+    spec = ProgramSpec(name="loop", section="xdp", code=assemble(text), subprograms=subprograms, license="GPL")
+    registry = default_registry()
+    return verify(spec, registry.program_type("xdp"), MAPS, registry, policy=policy)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """A program, and how often its (last) loop runs at most as far as can be told."""
+
+    name: str
+    text: str
+    bound: int
+
+
+PROVEN = (
+    Loop(name="count to a million", text="r6 = 0\nloop:\nr6 += 1\nif r6 < 1000000 goto loop\n" + OUT, bound=1_000_001),
+    Loop(name="until not equal", text="r6 = 0\nloop:\nr6 += 1\nif r6 != 1000 goto loop\n" + OUT, bound=1001),
+    Loop(name="down to zero", text="r6 = 100000\nloop:\nr6 += -1\nif r6 != 0 goto loop\n" + OUT, bound=100_001),
+    Loop(name="steps of three", text="r6 = 0\nloop:\nr6 += 3\nif r6 < 30000 goto loop\n" + OUT, bound=10_001),
+    Loop(name="32-bit counter", text="w6 = 0\nloop:\nw6 += 1\nif w6 < 50000 goto loop\n" + OUT, bound=50_001),
+    Loop(
+        name="bound from the context",
+        text="r2 = *(u32 *)(r1 + 12)\nif r2 > 5000 goto out\nif r2 == 0 goto out\n"
+        "r6 = 0\nloop:\nr6 += 1\nif r6 < r2 goto loop\n" + OUT,
+        bound=5001,
+    ),
+    Loop(
+        name="checksum of 1,500 bytes",
+        text=PACKET + "r0 = 0\nr4 = 0\nloop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\n"
+        "r5 = *(u16 *)(r2 + 0)\nr0 += r5\nr2 += 2\nr4 += 1\nif r4 < 750 goto loop\n" + OUT,
+        bound=751,
+    ),
+    Loop(
+        name="walk to the end of the packet",
+        text=PACKET + "r0 = 0\nloop:\nr5 = r2\nr5 += 8\nif r5 > r3 goto out\nr5 = *(u64 *)(r2 + 0)\nr0 += r5\n"
+        "r2 += 8\ngoto loop\n" + OUT,
+        bound=40_000,
+    ),
+    Loop(
+        name="walk by lengths in the packet",
+        text=PACKET + "loop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\nr5 = *(u8 *)(r2 + 1)\nr5 &= 63\nr5 += 2\n"
+        "r2 += r5\ngoto loop\n" + OUT,
+        bound=140_000,
+    ),
+    Loop(
+        name="counter on the stack",
+        text="r6 = 0\n*(u64 *)(r10 - 8) = r6\nloop:\nr6 = *(u64 *)(r10 - 8)\nr6 += 1\n*(u64 *)(r10 - 8) = r6\n"
+        "if r6 < 100000 goto loop\n" + OUT,
+        bound=100_001,
+    ),
+    Loop(
+        name="loop in a loop",
+        text="r6 = 0\nr8 = 0\nouter:\nr7 = 0\ninner:\nr7 += 1\nr8 += r7\nif r7 < 1000 goto inner\nr6 += 1\n"
+        "if r6 < 1000 goto outer\n" + OUT,
+        bound=1_010_000,
+    ),
+    Loop(
+        name="index into the stack",
+        text="r6 = 0\nr3 = 0\nloop:\nr2 = r10\nr2 += -64\nr2 += r6\n*(u8 *)(r2 + 0) = r3\nr6 += 1\n"
+        "if r6 < 64 goto loop\n" + OUT,
+        bound=70,
+    ),
+)
+
+REJECTED = {
+    "nothing changes": ("loop:\nr0 = 1\ngoto loop\nexit\n", "loop"),
+    "waits for what does not change": (
+        "r6 = *(u32 *)(r1 + 12)\nr0 = 0\nloop:\nif r6 == 77 goto out\ngoto loop\n" + OUT,
+        "loop",
+    ),
+    "counts for ever": ("r6 = 0\nloop:\nr6 += 1\ngoto loop\nexit\n", "budget"),
+    "waits for a random number": ("r6 = 0\nloop:\ncall 7\nr6 += 1\nif r0 != 5 goto loop\n" + OUT, "budget"),
+    "counter that starts again": (
+        "r6 = 0\nloop:\ncall 7\nif r0 != 3 goto on\nr6 = 0\non:\nr6 += 1\nif r6 < 1000 goto loop\n" + OUT,
+        "loop",
+    ),
+    "two counters that undo each other": (
+        "r6 = 0\nr7 = 1000\nloop:\ncall 7\nif r0 s> 3 goto up\nr6 += -1\nr7 += 1\ngoto on\nup:\nr6 += 1\nr7 += -1\n"
+        "on:\nif r6 != 2000 goto loop\n" + OUT,
+        "budget",
+    ),
+    "wraps around": ("w6 = 1\nloop:\nw6 += 1\nif w6 != 0 goto loop\n" + OUT, "budget"),
+    "one byte too far": (
+        "r6 = 0\nr3 = 0\nloop:\nr2 = r10\nr2 += -64\nr2 += r6\n*(u8 *)(r2 + 0) = r3\nr6 += 1\nif r6 < 65 goto loop\n"
+        + OUT,
+        "stack",
+    ),
+    "walks on without looking": (
+        PACKET + "r4 = r2\nr4 += 8\nif r4 > r3 goto out\nr6 = 0\nloop:\nr5 = *(u8 *)(r2 + 0)\nr2 += 1\nr6 += 1\n"
+        "if r6 < 9 goto loop\n" + OUT,
+        "packet_oob",
+    ),
+    "walk that may stand still": (
+        PACKET
+        + "loop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\nr5 = *(u8 *)(r2 + 1)\nr5 &= 63\nr2 += r5\ngoto loop\n"
+        + OUT,
+        "loop",
+    ),
+    "pointer that the next round takes for a number": (
+        (
+            "r6 = 0\n*(u64 *)(r10 - 8) = r6\nr0 = 0\nloop:\nr0 = *(u64 *)(r10 - 8)\n*(u64 *)(r10 - 8) = r10\nr6 += 1\n"
+            "if r6 < 3 goto loop\nexit\n"
+        ),
+        "leak",
+    ),
+}
+
+
+@pytest.mark.parametrize("loop", PROVEN, ids=lambda loop: loop.name)
+def test_a_loop_is_proven_at_once(loop: Loop) -> None:
+    """It is accepted in under 1,000 steps, and the bound that is reported is not far above the truth."""
+    facts = _verify(loop.text).facts
+    assert facts.steps < 1000
+    assert facts.loops
+    assert max(each.iterations for each in facts.loops) <= loop.bound
+
+
+@pytest.mark.parametrize("name", REJECTED)
+def test_a_loop_is_not_believed(name: str) -> None:
+    """What does not end, or leaves its memory in some round, is rejected with the code of the cause."""
+    text, code = REJECTED[name]
+    with pytest.raises(VerificationError) as caught:
+        _verify(text)
+    assert caught.value.code == code
+
+
+def test_a_short_loop_is_followed_when_nothing_else_helps() -> None:
+    """Without speculation a loop of ten rounds is accepted, and the bound is its rounds."""
+    facts = _verify("r6 = 0\nloop:\nr6 += 1\nif r6 < 10 goto loop\n" + OUT, Policy(speculate=False)).facts
+    assert [each.iterations for each in facts.loops] == [9]
+
+
+def test_a_callback_may_not_exchange_pointers_of_its_caller() -> None:
+    """The same callback from two places: what was explored for one is not taken for the other with other pointers."""
+    text = """
+    r6 = r1
+    r7 = *(u32 *)(r1 + 12)
+    r8 = r10
+    r8 += -64
+    *(u64 *)(r10 - 8) = r8
+    *(u64 *)(r10 - 16) = r8
+    if r7 == 0 goto other
+    *(u64 *)(r10 - 16) = r6
+    other:
+    r1 = 1
+    r2 = func[pc+8] ll
+    r3 = r10
+    r3 += -16
+    r4 = 0
+    call 181
+    r0 = *(u64 *)(r10 - 16)
+    r0 = 0
+    exit
+    r3 = *(u64 *)(r2 + 8)
+    *(u64 *)(r2 + 0) = r3
+    if r1 == 0 goto +0
+    r0 = 0
+    exit
+    """
+    with pytest.raises(VerificationError):
+        _verify(text, starts=(0, 18))
