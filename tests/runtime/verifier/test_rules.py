@@ -1,0 +1,54 @@
+"""The verifier's rules, one small program each, with the running kernel as the oracle beside them."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runtime.engine.kernel import kernel_verdict
+from runtime.errors import VerificationError
+from runtime.verifier import verify
+from tests.runtime.verifier.rules import ACCEPT, MAPS, REJECT, Rule, program_of, rules
+from xdp.extension import default_registry
+
+RULES = rules()
+EXPECTED = [
+    pytest.param(each, id=each.name, marks=[pytest.mark.xfail(strict=True, reason=each.xfail)] if each.xfail else [])
+    for each in RULES
+]
+
+
+def _ours(rule: Rule) -> tuple[str, str]:
+    """`accept`, or the failure's code, and its words."""
+    registry = default_registry()
+    try:
+        verify(program_of(rule.text), registry.program_type("xdp"), MAPS, registry)
+    except VerificationError as error:
+        return error.code, str(error)
+    return ACCEPT, ""
+
+
+@pytest.mark.parametrize("rule", EXPECTED)
+def test_our_decision(rule: Rule) -> None:
+    """We accept the program, or reject it with the code of its fault."""
+    decision, words = _ours(rule)
+    assert decision == rule.ours, words
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: bpf(2)")
+@pytest.mark.parametrize("rule", RULES, ids=[each.name for each in RULES])
+def test_the_kernels_decision(rule: Rule) -> None:
+    """The kernel decides as the row says."""
+    kind = default_registry().program_type("xdp")
+    accepted, log = kernel_verdict(program_of(rule.text), kind, MAPS)
+    assert (ACCEPT if accepted else REJECT) == rule.kernel, log
+
+
+def test_the_table_is_sound() -> None:
+    """Names are unique, every difference has its reason, and there are enough rows to call them rules."""
+    assert len({each.name for each in RULES}) == len(RULES)
+    differing = [each for each in RULES if (each.ours == ACCEPT) != (each.kernel == ACCEPT)]
+    assert all(each.why for each in differing)
+    assert len(RULES) >= 20
