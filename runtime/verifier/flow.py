@@ -5,7 +5,7 @@ Not here: values. These are facts of the code alone. Raises Rejected for code th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never, final
 
@@ -65,8 +65,8 @@ class Graph:
     starts: Mapping[int, Subprogram]
 
 
-def graph_of(code: Code, subprograms: tuple[Subprogram, ...]) -> Graph:
-    """The graph of a linked program; raises Rejected."""
+def graph_of(code: Code, subprograms: tuple[Subprogram, ...], arguments: Callable[[int], int]) -> Graph:
+    """The graph of a linked program; `arguments` tells how many a helper takes. Raises Rejected."""
     if not code:
         raise _broken("the program is empty", 0)
     if len(code) > MAX_INSTRUCTIONS:
@@ -85,7 +85,7 @@ def graph_of(code: Code, subprograms: tuple[Subprogram, ...]) -> Graph:
         function=function,
         merges=frozenset(pc for pc, count in enumerate(incoming) if count > 1) | _returns(code) | heads,
         heads=heads,
-        live=_liveness(code, successors),
+        live=_liveness(code, successors, starts, arguments),
         unreachable=frozenset(
             pc for pc in range(len(code)) if pc not in reached and not isinstance(code[pc], WideTail)
         ),
@@ -192,15 +192,39 @@ def registers(instruction: Instruction) -> tuple[int, int]:
             assert_never(instruction)
 
 
-def _liveness(code: Code, successors: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
-    """Backward data flow over the graph, functions apart: arguments and r6 to r9 are handled by `registers`."""
-    effects = [registers(each) for each in code]
-    before: list[list[int]] = [[] for _ in code]
+def _liveness(
+    code: Code, successors: tuple[tuple[int, ...], ...], starts: Iterable[int], arguments: Callable[[int], int]
+) -> tuple[int, ...]:
+    """Backward data flow over the graph; calls read what the helper or the function takes."""
+    wanted = dict.fromkeys(starts, 0)
+    while True:
+        effects = [_effect(pc, each, wanted, arguments) for pc, each in enumerate(code)]
+        live = _flow(effects, successors)
+        found = {start: live[start] & _ARGUMENTS for start in wanted}
+        if found == wanted:
+            return live
+        wanted = found  # only ever grows
+
+
+def _effect(
+    pc: int, instruction: Instruction, wanted: Mapping[int, int], arguments: Callable[[int], int]
+) -> tuple[int, int]:
+    match instruction:
+        case CallHelper(number):
+            return (1 << arguments(number) + 1) - 2, _CALL_CLOBBERS
+        case CallLocal(offset):
+            return wanted[pc + 1 + offset], _CALL_CLOBBERS
+        case _:
+            return registers(instruction)
+
+
+def _flow(effects: list[tuple[int, int]], successors: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    before: list[list[int]] = [[] for _ in effects]
     for pc, targets in enumerate(successors):
         for target in targets:
             before[target].append(pc)
-    live = [0] * len(code)
-    work = list(range(len(code)))
+    live = [0] * len(effects)
+    work = list(range(len(effects)))
     while work:
         pc = work.pop()
         after = 0

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 from runtime.errors import UnsupportedError
 from runtime.spec import ContextField, Helper, MapFlag, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.policy import Policy
 
 __all__ = ["Notebook", "Platform"]
+
+_ALL_ARGUMENTS: Final = 5
 
 
 @final
@@ -40,6 +42,11 @@ class Platform:
     def helper(self, number: int) -> Helper | None:
         """The helper, if programs of this type may call it."""
         return self.registry.helper(number) if number in self.program_type.helpers else None
+
+    def arguments(self, number: int) -> int:
+        """How many arguments a helper takes; all five when it is not known."""
+        helper = self.registry.helper(number)
+        return _ALL_ARGUMENTS if helper is None else len(helper.prototype.args)
 
     def constant_bytes(self, index: int, offset: int, size: int) -> bytes | None:
         """What a frozen map's only value holds there, or None where it is no constant."""

@@ -6,13 +6,13 @@ and read below it is compared: pointers exactly, numbers by inclusion. Ids are n
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, final
 
 from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, register_bit, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.state import Frame, Slot, State
-from runtime.verifier.values import Kind, Value
+from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
 __all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "repeats"]
 
@@ -35,7 +35,7 @@ class Checkpoint:
 
     __slots__ = (
         "frames", "heads", "hits", "misses", "needed", "open", "parent", "pc", "place", "read", "registers", "room", "stack",
-        "visits", "written",
+        "telling", "visits", "written",
     )  # fmt: skip
 
     def __init__(self, state: State, pc: int) -> None:
@@ -55,6 +55,14 @@ class Checkpoint:
         self.read = 0
         self.visits = 0
         self.place: list[Checkpoint] | None = None
+        self.telling: list[int] | None = None
+
+    def tells(self, live: tuple[int, ...]) -> list[int]:
+        """Of a finished checkpoint, the live registers that can tell states apart, the kinds being the same."""
+        if self.telling is None:
+            base = len(self.frames) * FRAME_BITS
+            self.telling = [r for r in live if _tells(self.registers[r], self.needed >> base + r & 1)]
+        return self.telling
 
     def finish(self) -> None:
         """One path below ended."""
@@ -83,6 +91,21 @@ class Checkpoint:
         return slot.needs if slot.value is None else slot.value.needs
 
 
+def _tells(value: Value, needed: int) -> bool:
+    if value.kind is Kind.NUMBER:
+        return value.length is not None or bool(needed and (value.number is not UNKNOWN.number or value.id))
+    return value.kind in _REGIONS or bool(value.id) or value.number is not ZERO
+
+
+def _signature(state: State, live: tuple[int, ...]) -> tuple[object, ...]:
+    """What covering states have in common: kinds, and of pointers the constant parts."""
+    registers = state.registers
+    return tuple(
+        value.kind if value.kind is Kind.NUMBER else (value.kind, value.offset, value.target)
+        for value in map(registers.__getitem__, live)
+    )
+
+
 def begin(state: State, checkpoint: Checkpoint) -> None:
     """From here on, numbers depend on the components of this checkpoint."""
     state.checkpoint = checkpoint
@@ -95,21 +118,21 @@ def begin(state: State, checkpoint: Checkpoint) -> None:
 
 @final
 class Visited:
-    """Finished checkpoints by place: the slot and the calls that lead to it."""
+    """Finished checkpoints by place: the slot, the signature there, and the calls that lead to it."""
 
     def __init__(self) -> None:
-        self._places: dict[tuple[int, ...], list[Checkpoint]] = {}
+        self._places: dict[tuple[object, ...], list[Checkpoint]] = {}
         self._last = 0
 
     def covered(self, state: State, pc: int, live: tuple[int, ...], *, step: int, force: bool) -> bool:
         """Whether an explored state at this place covers the given one; if not, it may be remembered (always with `force`)."""
-        place = (pc, *(frame.resume for frame in state.frames))
+        place = (pc, _signature(state, live), *(frame.resume for frame in state.frames))
         known = self._places.get(place)
         fresh = known is None
         if known is None:
             known = self._places[place] = []
         for position, checkpoint in enumerate(known):
-            if covers(checkpoint, state, live, checkpoint.needed, checkpoint.read):
+            if _Match(checkpoint, state, checkpoint.needed, checkpoint.read).holds(checkpoint.tells(live)):
                 checkpoint.hits += 1
                 if position:
                     known.insert(0, known.pop(position))
@@ -190,8 +213,8 @@ class _Match:
         self.forward: dict[tuple[int, int], tuple[int, int]] = {}
         self.backward: dict[tuple[int, int], tuple[int, int]] = {}
 
-    def holds(self, live: tuple[int, ...]) -> bool:
-        """The comparison."""
+    def holds(self, live: Sequence[int]) -> bool:
+        """The comparison, of these registers."""
         old, new = self.old, self.new
         depth = len(old.frames)
         base = depth * FRAME_BITS

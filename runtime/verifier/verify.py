@@ -42,7 +42,7 @@ def verify(
     platform = Platform(spec, program_type, maps, registry, policy or Policy())
     explorer: Explorer | None = None
     try:
-        graph = graph_of(spec.code, spec.subprograms)
+        graph = graph_of(spec.code, spec.subprograms, platform.arguments)
         explorer = Explorer(platform, graph, watcher)
         notebook = explorer.run()
         _combined_stack(spec.code, graph, notebook)
