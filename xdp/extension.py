@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from runtime.helpers import CORE_HELPERS
 from runtime.maps import CORE_MAP_KINDS
-from runtime.spec import Extension, ProgramType, Registry, Section
+from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
@@ -44,6 +44,11 @@ XDP_EXTENSION: Final = Extension(
             driver=drive,
             verdicts=VERDICTS,
             face=_face,
+            attach_types=(
+                AttachType(name="xdp", linux=37, helpers=XDP_HELPER_NUMBERS),
+                AttachType(name="devmap", linux=35, helpers=XDP_HELPER_NUMBERS),
+                AttachType(name="cpumap", linux=36, helpers=XDP_HELPER_NUMBERS),
+            ),
         ),
     ),
     helpers=XDP_HELPERS,

@@ -35,10 +35,11 @@ Paths = str | Path | Sequence[str | Path]
 
 @final
 class Timeline:
-    """Frames by verdict over the capture's time: `counts[verdict, bin]`, bins of `width_ns` from `start_ns` on."""
+    """Frames by verdict over the capture's time: `counts[verdict, bin]`, bins of `width_ns` from `start_ns` on, over `span_ns`."""
 
     def __init__(self, start_ns: int, end_ns: int) -> None:
         self.start_ns = start_ns
+        self.span_ns = end_ns - start_ns
         self.width_ns = max(1, -(-(end_ns - start_ns + 1) // _BINS))
         self.counts: NDArray[np.int64] = np.zeros((len(Verdict), _BINS), np.int64)
 

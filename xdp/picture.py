@@ -5,19 +5,23 @@ Not here: counting (xdp.offline.Timeline).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 from xml.sax.saxutils import escape
 
 from netdev.capture import AtomicFile
-from xdp.offline import Report
+from xdp.offline import Report, Timeline
 from xdp.verdict import Verdict
 
 __all__ = ["draw"]
 
 _WIDTH, _HEIGHT = 900, 380
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 20, 64, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 30, 64, 52
+_SECOND: Final = 10**9
+_UNITS: Final = ((_SECOND, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
+_MOST_TICKS: Final = 10
 _INK: Final = "#222222"
 _GRID: Final = "#dddddd"
 # Two hues that colour-blind readers tell apart (Okabe and Ito), and that differ in print as dark and light.
@@ -32,17 +36,23 @@ def draw(report: Report, path: Path) -> None:
     counts = timeline.counts
     dropped = counts[Verdict.XDP_DROP] + counts[Verdict.XDP_ABORTED]
     passed = counts.sum(axis=0) - dropped
-    seconds = timeline.width_ns / 1e9
-    text = _svg(report, [float(x) / seconds for x in passed], [float(x) / seconds for x in dropped], seconds)
+    # Over less than a second a rate would be made up: the picture counts instead.
+    per = timeline.width_ns / _SECOND if timeline.span_ns >= _SECOND else 1.0
+    text = _svg(report, timeline, [float(x) / per for x in passed], [float(x) / per for x in dropped])
     with AtomicFile(path) as file:
         file.write(text.encode())
 
 
-def _svg(report: Report, passed: Sequence[float], dropped: Sequence[float], seconds: float) -> str:
-    top = _nice(max((a + b for a, b in zip(passed, dropped, strict=True)), default=1.0) or 1.0)
+def _svg(report: Report, timeline: Timeline, passed: Sequence[float], dropped: Sequence[float]) -> str:
     total = [a + b for a, b in zip(passed, dropped, strict=True)]
-    span = len(passed) * seconds
+    top = _nice(max(total, default=1.0) or 1.0)
     refused = report.verdicts["XDP_DROP"] + report.verdicts["XDP_ABORTED"]
+    factor, unit = _unit(timeline.span_ns)
+    width, bin_unit = _unit(timeline.width_ns)
+    height = "packets/s" if timeline.span_ns >= _SECOND else f"packets in {timeline.width_ns / width:.3g} {bin_unit}"
+    below = f"time since the first packet, {unit}"
+    if not timeline.span_ns:
+        height, below = "packets", "all packets have the same timestamp"
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
@@ -54,20 +64,23 @@ def _svg(report: Report, passed: Sequence[float], dropped: Sequence[float], seco
             f"{report.packets:,} packets, {refused:,} dropped</text>"
         ),
         _legend(),
-        *_grid(top, span),
+        *_rows(top),
+        *(_columns(timeline.width_ns * len(total) / factor) if timeline.span_ns else ()),
         f'<path d="{_area(total, passed, top)}" fill="{_DROPPED}"/>',
         f'<path d="{_area(passed, [0.0] * len(passed), top)}" fill="{_PASSED}"/>',
-        (
-            f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 12}" text-anchor="middle">'
-            "time since the first packet, s</text>"
-        ),
+        f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 12}" text-anchor="middle">{below}</text>',
         (
             f'<text transform="translate(16 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
-            "packets/s</text>"
+            f"{height}</text>"
         ),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
+
+
+def _unit(span_ns: int) -> tuple[int, str]:
+    """Nanoseconds in the unit that suits a span of time, and its name."""
+    return next((each for each in _UNITS if span_ns >= each[0]), _UNITS[-1])
 
 
 def _legend() -> str:
@@ -93,14 +106,23 @@ def _y(share: float) -> float:
     return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM), 1)
 
 
-def _grid(top: float, span: float) -> list[str]:
+def _rows(top: float) -> list[str]:
     parts = []
     for i in range(6):
-        y, x = _y(i / 5), _x(i / 5)
+        y = _y(i / 5)
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}" stroke="{_GRID}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{top * i / 5:,.6g}</text>')
-        parts.append(f'<text x="{x}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{span * i / 5:.3g}</text>')
     return parts
+
+
+def _columns(span: float) -> list[str]:
+    """Round numbers below the picture."""
+    power = 10.0 ** math.floor(math.log10(span))
+    step = next(step * power for step in (0.1, 0.2, 0.5, 1, 2) if span / (step * power) <= _MOST_TICKS)
+    return [
+        f'<text x="{_x(i * step / span)}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{i * step:.6g}</text>'
+        for i in range(int(span / step + 1e-9) + 1)
+    ]
 
 
 def _area(upper: Sequence[float], lower: Sequence[float], top: float) -> str:

@@ -6,17 +6,16 @@ Not here: the shapes of keys and values (runtime.maps).
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from netdev.capture import AtomicFile
 from runtime.errors import InputError, MapError
 from runtime.maps import Map, dump, fill
 
-__all__ = ["dump_maps", "fill_maps", "write_atomically"]
+__all__ = ["dump_maps", "fill_maps"]
 
 
 def fill_maps(maps: Mapping[str, Map], assignments: Iterable[tuple[str, str]]) -> None:
@@ -51,16 +50,5 @@ def dump_maps(maps: Mapping[str, Map], path: str) -> None:
     if path == "-":
         print(text)
     else:
-        write_atomically(Path(path), text + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+        with AtomicFile(path) as file:
+            file.write(f"{text}\n".encode())

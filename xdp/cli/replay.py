@@ -30,6 +30,9 @@ def run(arguments: Namespace, output: Output) -> int:
     if arguments.hash and not arguments.verdicts:
         raise InputError("--hash needs --verdicts FILE to write the hashes to")
 
+    if output.json and arguments.dump_maps == "-":
+        raise InputError("--dump-maps - and -j both write JSON to stdout: give --dump-maps a file")
+
     def fresh() -> LoadedObject:
         with blaming(arguments.object):
             loaded = load(data, registry=default_registry(), engine=arguments.engine, name=name)
