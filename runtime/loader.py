@@ -15,7 +15,7 @@ from runtime.errors import InputError, ObjectError
 from runtime.inventory import next_program_id
 from runtime.maps import Map, create, possible_cpus
 from runtime.object import read_object
-from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry
+from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry, Section
 from runtime.verifier import Policy, VerifiedProgram, verify
 
 __all__ = ["Executable", "LoadedObject", "Program", "load"]
@@ -213,13 +213,18 @@ class _Faces(Mapping[str, Any]):
 
 
 def program_type(registry: Registry, spec: ProgramSpec, override: str | None = None) -> ProgramType:
-    """The type of a program by its section's name, or by `override`; raises InputError that lists the sections."""
-    if override is not None:
-        return registry.program_type(override)
+    """The type of a program by its section's name, or by `override`: a type's name, or what a section is called.
+
+    A type's name keeps the attach type that the section says, where it says one of that type. Raises InputError.
+    """
     row = registry.section(spec.section)
+    if override is not None and (row is None or row.program_type != override):
+        named = registry.section(override)
+        known = any(each.name == override for each in registry.program_types)
+        row = Section(prefix=override, program_type=override) if known or named is None else named
     if row is None:
         raise InputError(f"section {spec.section!r} of program {spec.name!r} names no known program type; use --type")
-    return registry.program_type(row.program_type)
+    return registry.program_type(row.program_type, row.attach_type)
 
 
 def _choices(programs: Mapping[str, Program]) -> str:

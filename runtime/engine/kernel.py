@@ -153,7 +153,10 @@ def kernel_verdict(
                 kernel_map.freeze()
         code = _bound(spec.code, [each.fd for each in made])
         assert program_type.linux_type is not None
-        load_program(program_type.linux_type, code, license_text=spec.license, name=spec.name).close()
+        attach = program_type.attach.linux if program_type.attach else 0
+        load_program(
+            program_type.linux_type, code, license_text=spec.license, name=spec.name, attach_type=attach
+        ).close()
     except Refused as refused:
         return False, refused.log
     finally:

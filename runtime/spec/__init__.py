@@ -8,7 +8,7 @@ from runtime.spec.environment import ENVIRONMENT_SIZE, ClockMode, Env
 from runtime.spec.extension import Extension
 from runtime.spec.maps import MapFlag, MapKind, MapSpec, UpdateFlag
 from runtime.spec.object import ObjectSpec
-from runtime.spec.program import LineInfo, ProgramSpec, ProgramType, Section, Subprogram
+from runtime.spec.program import AttachType, LineInfo, ProgramSpec, ProgramType, Section, Subprogram
 from runtime.spec.prototype import Arg, ArgType, Helper, MapOp, NativeFunction, Prototype, ReturnType
 from runtime.spec.registry import Registry
 from runtime.spec.types import (
@@ -29,6 +29,7 @@ __all__ = [
     "Arg",
     "ArgType",
     "ArrayType",
+    "AttachType",
     "CType",
     "ClockMode",
     "ContextField",

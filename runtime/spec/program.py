@@ -6,14 +6,29 @@ Not here: any program type; extensions declare them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, final
 
+from runtime.errors import UnsupportedError
 from runtime.isa import Code
 from runtime.spec.context import ContextLayout
-from runtime.spec.prototype import NativeFunction
+from runtime.spec.prototype import NativeFunction, Prototype
 
-__all__ = ["LineInfo", "ProgramSpec", "ProgramType", "Section", "Subprogram"]
+__all__ = ["AttachType", "LineInfo", "ProgramSpec", "ProgramType", "Section", "Subprogram"]
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttachType:
+    """A place where programs of a type are attached, where places differ in what programs may do.
+
+    `linux` is the UAPI number (enum bpf_attach_type). `returns` and `helpers` stand in place of those of the program type.
+    """
+
+    name: str
+    linux: int
+    helpers: frozenset[int]
+    returns: tuple[int, int] | None = None
 
 
 @final
@@ -25,6 +40,9 @@ class ProgramType:
     programs may call. `returns` are the inclusive bounds that r0 must keep at exit, or None for any 32-bit value.
     `driver` runs a batch: driver(batch, env) → count, a native that calls `call_program(ctx, env)` for each
     element; None for types that are only verified. `verdicts` names return values, for messages and reports.
+    `legacy_packet_loads`: the packet loads of classic BPF are allowed. `prototypes` stand in place of those of the
+    helpers with these numbers. `attach_types` are the places to attach to, the default first; a row that `attached` made
+    is for one of them, named by `attach`.
     """
 
     name: str
@@ -36,6 +54,29 @@ class ProgramType:
     verdicts: tuple[tuple[int, str], ...] = ()
     legacy_packet_loads: bool = False
     face: Callable[[Any], Any] | None = None
+    prototypes: tuple[tuple[int, Prototype], ...] = ()
+    attach_types: tuple[AttachType, ...] = ()
+    attach: AttachType | None = None
+
+    def attached(self, name: str = "") -> ProgramType:
+        """This type for programs attached in that way, the first way when `name` is empty; raises UnsupportedError.
+
+        Its context has the fields that this way allows, its helpers and return values are those of the way.
+        """
+        if not self.attach_types:
+            return self
+        chosen = next((each for each in self.attach_types if name in ("", each.name)), None)
+        if chosen is None:
+            known = ", ".join(each.name for each in self.attach_types)
+            raise UnsupportedError(f"{self.name} programs are not attached to {name!r} (known: {known})")
+        fields = tuple(each for each in self.context.fields if chosen.name in (each.attach_types or (chosen.name,)))
+        return replace(
+            self,
+            context=replace(self.context, fields=fields),
+            helpers=chosen.helpers,
+            returns=chosen.returns,
+            attach=chosen,
+        )
 
 
 @final

@@ -72,13 +72,16 @@ class Registry:
         """A registry that has forgotten the extension of that name."""
         return Registry(e for e in self._extensions if e.name != name)
 
-    def program_type(self, name: str) -> ProgramType:
-        """The program type of that name; raises UnsupportedError."""
+    def program_type(self, name: str, attach_type: str = "") -> ProgramType:
+        """The program type of that name, for programs attached in that way (the usual one by default).
+
+        Raises UnsupportedError.
+        """
         found = self._types.get(name)
         if found is None:
             known = ", ".join(sorted(self._types)) or "none"
             raise UnsupportedError(f"program type {name!r} is not known here (known: {known})")
-        return found
+        return found.attached(attach_type)
 
     def helper(self, number: int) -> Helper | None:
         """The helper with that number."""
