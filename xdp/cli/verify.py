@@ -23,7 +23,7 @@ from xdp.extension import default_registry
 
 __all__ = ["run"]
 
-_MORE: Final = frozenset({"code", "warnings", "log"})
+_MORE: Final = frozenset({"code", "warnings", "loops", "log"})
 
 
 @final
@@ -42,6 +42,7 @@ class _Row:
     seconds: float
     code: str | None
     warnings: tuple[str, ...]
+    loops: tuple[str, ...]
     log: str
 
 
@@ -90,8 +91,19 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name
         seconds=round(time.perf_counter() - started, 6),
         code=failure.code if failure else None,
         warnings=verified.warnings if verified else (),
+        loops=_loops(program, verified) if verified else (),
         log=failure.log if failure else "",
     )
+
+
+def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:
+    """Of each loop, how often it runs at most."""
+    found = []
+    for loop in verified.facts.loops:
+        line = program.line_at(loop.pc)
+        place = f"{line.file}:{line.line}" if line else f"instruction {loop.pc}"
+        found.append(f"at most {loop.iterations:,} iterations of the loop at {place}")
+    return tuple(found)
 
 
 def _text(row: _Row, *, verbose: bool) -> str:
@@ -103,5 +115,6 @@ def _text(row: _Row, *, verbose: bool) -> str:
         lines = [f"REJECTED  {head}", f"          {row.error} [{row.code}], instruction {row.pc}{place}"]
         if verbose and row.log:
             lines += [f"          {line}" for line in row.log.splitlines()]
+    lines += [f"          terminates: {loop}" for loop in row.loops]
     lines += [f"          warning: {warning}" for warning in row.warnings]
     return "\n".join(lines)
