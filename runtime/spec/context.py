@@ -32,8 +32,8 @@ class FieldKind(Enum):
 class ContextField:
     """One field. `offset` and `size` in bytes of the declared layout.
 
-    `reads` and `writes` are the permitted access widths in bytes at any offset inside the field that is a
-    multiple of the width; empty means forbidden. `record_offset` is the byte in the engine's record where the value
+    `reads` and `writes` are the permitted access widths in bytes, at any offset of the layout inside the field that is a
+    multiple of the width, or with `from_start` only where the field begins; empty means forbidden. `record_offset` is the byte in the engine's record where the value
     lives, and `record_size` its width there (a REGION pointer is 8). `attach_types` restricts
     the field to some attach types; empty means all.
     """
@@ -47,6 +47,7 @@ class ContextField:
     record_offset: int = 0
     record_size: int = 8
     attach_types: tuple[str, ...] = ()
+    from_start: bool = False
 
 
 @final
@@ -55,7 +56,8 @@ class ContextLayout:
     """A context type: its C name, its size as declared, its fields, and the size of the record behind it.
 
     `region` names the memory between REGION and REGION_END in messages ("packet"); `region_max` is the largest
-    length in bytes that it can have; `region_writable` says whether programs may store into it.
+    length in bytes that it can have; `region_writable` says whether programs may store into it, `region_in_helpers`
+    whether helpers that take such memory may be given it. A field may lie inside a later one that allows wider accesses.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ContextLayout:
     region: str = "packet"
     region_max: int = 0xFFFF
     region_writable: bool = False
+    region_in_helpers: bool = True
 
     def field_at(self, offset: int, width: int) -> ContextField | None:
         """The field that holds [offset, offset + width), or None."""

@@ -132,7 +132,8 @@ class Helper:
 
     `reads_clock`, `reads_random`, `reads_cpu` mark results that differ between machines: the kernel engine
     feeds them from the same source as ours. `moves_packet`: changes where the packet starts or ends.
-    `writes_packet`: stores into the packet on the program's behalf.
+    `writes_packet`: stores into the packet on the program's behalf. `map_types` are the UAPI numbers of the map types
+    that a helper takes which is only verified.
     """
 
     id: int
@@ -146,3 +147,4 @@ class Helper:
     reads_cpu: bool = False
     moves_packet: bool = False
     writes_packet: bool = False
+    map_types: tuple[int, ...] = ()

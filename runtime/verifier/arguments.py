@@ -39,7 +39,10 @@ def check_call(platform: Platform, state: State, number: int) -> Failure | None:
         name = f"bpf_{known.name}" if known else f"helper {number}"
         return Failure(FailureCode.HELPER, f"{name} may not be called from {platform.program_type.name} programs")
     if not (helper.native or helper.map_op or helper.builtin):
-        return Failure(FailureCode.HELPER, f"bpf_{helper.name} is known, and nothing here carries it out")
+        if platform.program_type.driver is not None:
+            return Failure(FailureCode.HELPER, f"bpf_{helper.name} is known, and nothing here carries it out")
+        if helper.prototype.acquires:
+            return Failure(FailureCode.HELPER, f"bpf_{helper.name} acquires a reference, which is not supported")
     if helper.prototype.gpl_only and platform.spec.license not in _GPL:
         return Failure(
             FailureCode.HELPER, f"bpf_{helper.name} is for GPL programs; the license is {platform.spec.license!r}"
@@ -110,7 +113,9 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
         return None if kind.value_is == "program" else _bad(f"map {spec.name!r} is no program array")
     op = helper.map_op
     if op is None:
-        return None
+        if helper.native or helper.builtin or spec.kind in helper.map_types:
+            return None
+        return _bad(f"bpf_{helper.name} does not take a map of type {kind.name}, which {spec.name!r} is")
     if op not in kind.ops or (kind.value_is != "data" and op is not MapOp.REDIRECT):
         return _bad(f"map {spec.name!r} ({kind.name}) does not allow {op.value} from programs")
     if op in (MapOp.UPDATE, MapOp.DELETE) and not (kind.program_writable and platform.map_writable(value.target)):
@@ -144,7 +149,9 @@ def _memory(platform: Platform, state: State, helper: Helper, position: int, arg
         if value.number.const == 0 and arg.nullable:
             return None if not sized or size == 0 else _bad(f"r{position} is null and r{position + 1} is not 0")
         return _bad(f"r{position} is a number; a pointer to {size} bytes is wanted")
-    if value.kind in _REGIONS and not helper.prototype.packet_access:
+    if value.kind in _REGIONS and not (
+        helper.prototype.packet_access and platform.program_type.context.region_in_helpers
+    ):
         return _bad(f"r{position} points into the packet, which this helper does not take")
     if value.kind is Kind.CONTEXT:
         return _bad(f"r{position} is the context; a pointer to {size} bytes is wanted")

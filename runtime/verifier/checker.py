@@ -204,10 +204,16 @@ def _context(platform: Platform, offset: int, wanted: Access) -> Failure | None:
             FailureCode.CONTEXT, f"offset {offset}, {wanted.size} bytes wide, is no field of struct {layout.name}"
         )
     widths = field.writes if wanted.write else field.reads
-    if wanted.size not in widths or (offset - field.offset) % wanted.size:
+    if wanted.size not in widths:
         ways = f"only in widths {', '.join(map(str, widths))}" if widths else "not"
         return Failure(
             FailureCode.CONTEXT, f"{layout.name}.{field.name} may be {verb} {ways}; this is {wanted.size} bytes"
+        )
+    if offset % wanted.size or (field.from_start and offset != field.offset):
+        where = "from its first byte" if field.from_start else f"at multiples of {wanted.size}"
+        return Failure(
+            FailureCode.CONTEXT,
+            f"{wanted.size} bytes of {layout.name}.{field.name} may be {verb} only {where}; this is offset {offset}",
         )
     if field.kind is not FieldKind.SCALAR and wanted.write:
         return Failure(FailureCode.CONTEXT, f"{layout.name}.{field.name} may not be written")

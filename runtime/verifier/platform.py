@@ -22,7 +22,7 @@ _ALL_ARGUMENTS: Final = 5
 class Platform:
     """The surroundings of one program; immutable."""
 
-    __slots__ = ("kinds", "maps", "policy", "program_type", "registry", "spec")
+    __slots__ = ("_prototypes", "kinds", "maps", "policy", "program_type", "registry", "spec")
 
     def __init__(
         self,
@@ -34,14 +34,19 @@ class Platform:
     ) -> None:
         self.spec = spec
         self.program_type = program_type
+        self._prototypes = dict(program_type.prototypes)
         self.maps = maps
         self.registry = registry
         self.policy = policy
         self.kinds: tuple[MapKind | None, ...] = tuple(_kind(registry, each) for each in maps)
 
     def helper(self, number: int) -> Helper | None:
-        """The helper, if programs of this type may call it."""
-        return self.registry.helper(number) if number in self.program_type.helpers else None
+        """The helper, if programs of this type may call it, with the prototype that it has for them."""
+        if number not in self.program_type.helpers:
+            return None
+        helper = self.registry.helper(number)
+        own = self._prototypes.get(number)
+        return helper if helper is None or own is None else replace(helper, prototype=own)
 
     def arguments(self, number: int) -> int:
         """How many arguments a helper takes; all five when it is not known."""
