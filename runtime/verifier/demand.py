@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from runtime.verifier.state import Slot, State
 
-__all__ = ["FRAME_BITS", "SLOTS", "need", "read", "register_bit", "slot_bit", "slot_needs"]
+__all__ = ["FRAME_BITS", "ROOMS", "SLOTS", "need", "read", "register_bit", "slot_bit", "slot_needs"]
 
 FRAME_BITS: Final = 80
 """Components of one frame: eleven registers, and slots from the top of the stack down."""
 SLOTS: Final = 11
 """Where slots begin among a frame's components."""
+ROOMS: Final = 0b11 << SLOTS + 64
+"""Behind the slots of the first frame: how much is proven of the packet and of its metadata, for pointers loaded from now on."""
 
 
 def register_bit(frame: int, register: int) -> int:

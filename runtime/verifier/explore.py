@@ -33,7 +33,7 @@ from runtime.isa import (
     WideTail,
 )
 from runtime.verifier.checker import check
-from runtime.verifier.demand import need, read, slot_bit, slot_needs
+from runtime.verifier.demand import ROOMS, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, thresholds, widen
@@ -104,7 +104,7 @@ class Explorer:
         """At a merge point: whether what follows is known already."""
         live = self._live[pc]
         for loop in reversed(self._loops):
-            if loop.pc == pc and loop.depth == len(state.frames):
+            if loop.begins_at(state, pc):
                 loop.back(state, live, self.notebook)
                 return True
         if pc in self.graph.heads:
@@ -158,7 +158,7 @@ class Explorer:
                 return False
             loop, failure = self._attempt(widened, state, pc, ident)
             if failure is None:
-                self._settle(state, live)
+                self._settle(state, live, loop)
                 iterations = visits + (loop.iterations or 0)
                 self.notebook.loops[pc] = max(self.notebook.loops.get(pc, 0), iterations)
                 return True
@@ -178,8 +178,9 @@ class Explorer:
         checkpoint = Checkpoint(start, pc)
         checkpoint.open = 1 << 30
         begin(start, checkpoint)
-        loop = Loop(ident, pc, len(state.frames), checkpoint)
-        loop.hide(state)
+        loop = Loop(ident, pc, checkpoint)
+        if not loop.takes(state, self._live[pc], self.notebook):
+            return loop, NotProven(loop)
         self._loops.append(loop)
         failure: NotProven | None = None
         try:
@@ -201,9 +202,10 @@ class Explorer:
                 raise failure
         return loop, failure
 
-    def _settle(self, state: State, live: tuple[int, ...]) -> None:
+    def _settle(self, state: State, live: tuple[int, ...], loop: Loop) -> None:
         """Everything of the state counts as needed and read: the proof does not say what it used."""
-        needs = 0
+        needs = ROOMS
+        read(state, loop.checkpoint.read)  # slots where nothing was written are not among those of the state
         for r in live:
             needs |= state.registers[r].needs
         for frame in state.frames:

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, final
 
 from runtime.isa import Alu, AluOp, Branch, Code, Imm
-from runtime.verifier.demand import FRAME_BITS, SLOTS, slot_bit
+from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.platform import Notebook
-from runtime.verifier.prune import EVERYTHING, Checkpoint, covers
+from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, covers
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import UNINIT, UNKNOWN, Kind, Progress, Value
 
@@ -54,12 +54,11 @@ class Way(NamedTuple):
 
 @final
 class Loop:
-    """An attempt under way: the head, the number of frames there, the widened state."""
+    """An attempt under way: the head, and the widened state there."""
 
-    def __init__(self, ident: int, pc: int, depth: int, checkpoint: Checkpoint) -> None:
+    def __init__(self, ident: int, pc: int, checkpoint: Checkpoint) -> None:
         self.ident = ident
         self.pc = pc
-        self.depth = depth
         self.checkpoint = checkpoint
         self._ways: list[dict[int, Way]] = []  # of each way back, how its components moved
         self._hidden = 0  # slots that the widened state leaves out, and that held a pointer on some way here
@@ -92,7 +91,24 @@ class Loop:
         """Whether nothing was read as a number that may have been a pointer."""
         return not self.checkpoint.read & self._hidden
 
-    def hide(self, state: State) -> None:
+    def begins_at(self, state: State, pc: int) -> bool:
+        """Whether that is the head, in the same calls."""
+        frames = self.checkpoint.frames
+        return (
+            pc == self.pc
+            and len(frames) == len(state.frames)
+            and all(a.resume == b.resume for a, b in zip(frames, state.frames, strict=True))
+        )
+
+    def takes(self, state: State, live: tuple[int, ...], notebook: Notebook) -> bool:
+        """Whether the widened state covers one at the head."""
+        folded = _folded(self.checkpoint, state, live, notebook)
+        if not covers(self.checkpoint, folded, live, EVERYTHING, EVERYTHING, loop=self.ident):
+            return False
+        self._hide(state)
+        return True
+
+    def _hide(self, state: State) -> None:
         """Note the pointers of a state that the widened one leaves out."""
         stacks = [frame.stack for frame in self.checkpoint.frames] + [self.checkpoint.stack]
         for frame, (old, new) in enumerate(zip(stacks, state.every_stack(), strict=True)):
@@ -102,18 +118,36 @@ class Loop:
 
     def back(self, state: State, live: tuple[int, ...], notebook: Notebook) -> None:
         """A way back to the head arrived: raises NotProven unless it is covered and made progress."""
-        folded = _folded(self.checkpoint, state, live, notebook)
-        if not covers(self.checkpoint, folded, live, EVERYTHING, EVERYTHING):
+        if not self.takes(state, live, notebook):
             raise NotProven(self, state)
-        self.hide(state)
+        self._demand(state, live)
         ways = dict(self._progress(state, live))
         if not any(way.step(1) or way.step(-1) for way in ways.values()):
             raise NotProven(self)
         self._ways.append(ways)
 
-    def _progress(self, state: State, live: tuple[int, ...]) -> Iterator[tuple[int, Way]]:
-        base = self.depth * FRAME_BITS
+    def _demand(self, state: State, live: tuple[int, ...]) -> None:
+        """The head takes this state for granted: paths that meet must not be taken for each other in what it compares."""
         old = self.checkpoint
+        needs = ROOMS
+        for r in live:
+            if _matters(old.registers[r]):
+                needs |= state.registers[r].needs
+        for a, b in zip(old.frames, state.frames, strict=True):
+            for r in SAVED:
+                if _matters(a.registers[r]):
+                    needs |= b.registers[r].needs
+        stacks = [each.stack for each in old.frames] + [old.stack]
+        for frame, (above, stack) in enumerate(zip(stacks, state.every_stack(), strict=True)):
+            for index in above.keys() | stack.keys():
+                read(state, slot_bit(frame, index))
+                if index in stack:
+                    needs |= slot_needs(state, frame, index, stack[index])
+        need(state, needs)
+
+    def _progress(self, state: State, live: tuple[int, ...]) -> Iterator[tuple[int, Way]]:
+        old = self.checkpoint
+        base = len(old.frames) * FRAME_BITS
         pairs = [(base + r, old.registers[r], state.registers[r]) for r in live]
         stacks = [frame.stack for frame in old.frames] + [old.stack]
         for frame, (a, b) in enumerate(zip(stacks, state.every_stack(), strict=True)):
@@ -128,6 +162,11 @@ class Loop:
             span = min(before.number.umax - before.number.umin, before.number.smax - before.number.smin)
             if span <= _MAX_ITERATIONS << 16:
                 yield component, Way(tag.low, tag.high, span)
+
+
+def _matters(value: Value) -> bool:
+    """Whether the head says anything of a number."""
+    return value.number is not UNKNOWN.number or value.progress is not None
 
 
 def _least_step(ways: Sequence[dict[int, Way]], component: int, sign: int) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final, final
 
-from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, register_bit, slot_bit, slot_needs
+from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, need, read, register_bit, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
-from runtime.verifier.state import Frame, Slot, State
+from runtime.verifier.state import META_BASE, PACKET_BASE, Frame, Slot, State
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
 __all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "repeats"]
@@ -21,6 +21,9 @@ SAVED: Final = (6, 7, 8, 9)
 EVERYTHING: Final = -1
 """All components."""
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
+_LOADED: Final = (PACKET_BASE, META_BASE)
+_BASES, _NULLS, _LINKS = range(3)
+"""What ids name: the bases of pointers into the packet, lookups, numbers."""
 _LIMIT: Final = 64
 _PATIENCE: Final = 8  # steps between checkpoints, where there is one already
 
@@ -93,8 +96,9 @@ class Checkpoint:
 
 def _tells(value: Value, needed: int) -> bool:
     if value.kind is Kind.NUMBER:
-        return value.length is not None or bool(needed and (value.number is not UNKNOWN.number or value.id))
-    return value.kind in _REGIONS or bool(value.id) or value.number is not ZERO
+        tells = value.number is not UNKNOWN.number or value.id or value.progress
+        return value.length is not None or bool(needed and tells)
+    return value.kind in _REGIONS or bool(value.id) or value.number is not ZERO or value.progress is not None
 
 
 def _signature(state: State, live: tuple[int, ...]) -> tuple[object, ...]:
@@ -194,22 +198,26 @@ def _inherit(checkpoint: Checkpoint, state: State) -> None:
     need(state, sources)
 
 
-def covers(old: Checkpoint, new: State, live: tuple[int, ...], needed: int, slots: int) -> bool:
-    """Whether every concrete state of the new one is one of the old one, in the components that are needed and read."""
-    return _Match(old, new, needed, slots).holds(live)
+def covers(old: Checkpoint, new: State, live: tuple[int, ...], needed: int, slots: int, *, loop: int = 0) -> bool:
+    """Whether every concrete state of the new one is one of the old one, in the components that are needed and read.
+
+    The progress of `loop` is not compared: the old state is its head.
+    """
+    return _Match(old, new, needed, slots, loop).holds(live)
 
 
 @final
 class _Match:
     """One comparison of an old state with a new one, with the names matched so far."""
 
-    __slots__ = ("backward", "forward", "needed", "new", "old", "slots")
+    __slots__ = ("backward", "forward", "loop", "needed", "new", "old", "slots")
 
-    def __init__(self, old: Checkpoint, new: State, needed: int, slots: int) -> None:
+    def __init__(self, old: Checkpoint, new: State, needed: int, slots: int, loop: int = 0) -> None:
         self.old = old
         self.new = new
         self.needed = needed
         self.slots = slots
+        self.loop = loop
         self.forward: dict[tuple[int, int], tuple[int, int]] = {}
         self.backward: dict[tuple[int, int], tuple[int, int]] = {}
 
@@ -217,19 +225,28 @@ class _Match:
         """The comparison, of these registers."""
         old, new = self.old, self.new
         depth = len(old.frames)
+        if self.needed & ROOMS and any(old.room.get(base, 0) > new.room.get(base, 0) for base in _LOADED):
+            return False
         base = depth * FRAME_BITS
         for r in live:
             if not self._value(old.registers[r], new.registers[r], self.needed >> base + r & 1):
                 return False
+        if any(frame.callback is not None for frame in old.frames) and not self._same_outside():
+            return False
         for frame, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
-            if a.callback != b.callback:
-                return False
             for r in SAVED:
                 if not self._value(a.registers[r], b.registers[r], self.needed >> frame * FRAME_BITS + r & 1):
                     return False
             if not self._stack(frame, a.stack, b.stack):
                 return False
         return self._stack(depth, old.stack, new.stack)
+
+    def _same_outside(self) -> bool:
+        """Whether callers of a callback have the same pointers on their stacks, and had them when it was called."""
+        return all(
+            a.callback == b.callback and _pointers(a.stack) == _pointers(b.stack)
+            for a, b in zip(self.old.frames, self.new.frames, strict=True)
+        )
 
     def _value(self, old: Value, new: Value, needed: int) -> bool:
         if old.kind is Kind.UNINIT:
@@ -242,27 +259,38 @@ class _Match:
             return False
         if old.number is not new.number and not DOMAIN.entails(new.number, old.number):
             return False
+        if not self._moved(old, new):
+            return False
         if old.kind in _REGIONS:
             if self.old.room.get(old.id, 0) > self.new.room.get(new.id, 0):
                 return False
-            return self._names(1, old.id, new.id, 0)
-        return self._names(2, old.id, new.id, 0) if old.id or new.id else True
+            return self._names(_BASES, old.id, new.id, 0)
+        return self._names(_NULLS, old.id, new.id, 0) if old.id or new.id else True
 
     def _number(self, old: Value, new: Value, needed: int) -> bool:
         if old.length is not None:
             if new.length is None or old.length.offset != new.length.offset:
                 return False
-            if not self._names(1, old.length.base, new.length.base, 0):
+            if not self._names(_BASES, old.length.base, new.length.base, 0):
                 return False
         if not needed:
             return True
-        if not DOMAIN.entails(new.number, old.number):
+        if not DOMAIN.entails(new.number, old.number) or not self._moved(old, new):
             return False
         if not old.id:
             return True
-        return bool(new.id) and self._names(3, old.id, new.id, new.offset - old.offset)
+        return bool(new.id) and self._names(_LINKS, old.id, new.id, new.offset - old.offset)
+
+    def _moved(self, old: Value, new: Value) -> bool:
+        """Whether the new one made the progress of the old one."""
+        a, b = old.progress, new.progress
+        if a is None or a.loop == self.loop:
+            return True
+        return b is not None and a[:2] == b[:2] and a.low <= b.low and b.high <= a.high
 
     def _names(self, space: int, old: int, new: int, distance: int) -> bool:
+        if space == _BASES and old in _LOADED and old != new:
+            return False  # a pointer that is loaded later has the old name
         known = self.forward.setdefault((space, old), (new, distance))
         return known == (new, distance) and self.backward.setdefault((space, new), (old, distance)) == (old, distance)
 
@@ -289,6 +317,14 @@ class _Match:
             plain = old.value.kind is Kind.NUMBER and not needed and old.value.length is None
             return plain and not old.written & ~new.written
         return old.size == new.size and self._value(old.value, new.value, needed)
+
+
+def _pointers(stack: dict[int, Slot]) -> dict[int, Value]:
+    return {
+        index: slot.value
+        for index, slot in stack.items()
+        if slot.value is not None and slot.value.kind is not Kind.NUMBER
+    }
 
 
 def _zero(slot: Slot) -> int:

@@ -15,11 +15,24 @@ from runtime.verifier.values import CONTEXT, UNINIT, ZERO, Kind, Value
 if TYPE_CHECKING:
     from runtime.verifier.prune import Checkpoint
 
-__all__ = ["FRAME_POINTER", "META_BASE", "STACK_SIZE", "Frame", "Path", "Pointers", "Slot", "State", "entry_state"]
+__all__ = [
+    "FRAME_POINTER",
+    "META_BASE",
+    "PACKET_BASE",
+    "STACK_SIZE",
+    "Frame",
+    "Path",
+    "Pointers",
+    "Slot",
+    "State",
+    "entry_state",
+]
 
 STACK_SIZE: Final = 512
 FRAME_POINTER: Final = 10
+PACKET_BASE: Final = 1
 META_BASE: Final = -1
+"""The ids of the pointers that are loaded from the context."""
 
 
 class Slot(NamedTuple):

@@ -26,17 +26,16 @@ from runtime.isa import (
     Store,
 )
 from runtime.spec import ContextField, FieldKind
-from runtime.verifier.demand import need, read, slot_bit
+from runtime.verifier.demand import ROOMS, need, read, slot_bit
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.memory import clobber_stack, read_stack, stack_range, write_stack
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.state import META_BASE, State
+from runtime.verifier.state import META_BASE, PACKET_BASE, State
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Progress, Value, number
 
-__all__ = ["PACKET_BASE", "Plain", "step"]
+__all__ = ["Plain", "step"]
 
-PACKET_BASE: Final = 1
 _MAX_LENGTH: Final = 0xFFFF
 _LENGTH = DOMAIN.signed_range(-_MAX_LENGTH, _MAX_LENGTH)
 _WORD32: Final = (1 << 32) - 1
@@ -200,7 +199,7 @@ def _mixed(pc: int) -> Rejected:
 def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: Load) -> Value:
     base, size = state.registers[load.src], load.size.bytes
     if base.kind is Kind.CONTEXT:
-        return _load_context(platform, notebook, pc, base.offset + load.offset, load)
+        return _load_context(platform, notebook, state, pc, load)
     _note_access(notebook, pc, None)
     value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
     match base.kind:
@@ -245,7 +244,8 @@ def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Lo
     return value
 
 
-def _load_context(platform: Platform, notebook: Notebook, pc: int, offset: int, load: Load) -> Value:
+def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int, load: Load) -> Value:
+    offset = state.registers[load.src].offset + load.offset
     field = platform.program_type.context.field_at(offset, load.size.bytes)
     assert field is not None
     _note_access(notebook, pc, field)
@@ -257,10 +257,12 @@ def _load_context(platform: Platform, notebook: Notebook, pc: int, offset: int, 
         case FieldKind.REGION | FieldKind.REGION_END | FieldKind.REGION_META if load.signed:
             raise Rejected(Failure(FailureCode.CONTEXT, f"{field.name} is a pointer and is not sign-extended"), pc)
         case FieldKind.REGION:
+            need(state, ROOMS)
             return Value(Kind.PACKET, ZERO, 0, PACKET_BASE)
         case FieldKind.REGION_END:
             return Value(Kind.PACKET_END, ZERO)
         case FieldKind.REGION_META:
+            need(state, ROOMS)
             return Value(Kind.PACKET_META, ZERO, 0, META_BASE)
         case _:
             return Value(Kind.OPAQUE, ZERO)
