@@ -52,3 +52,22 @@ def test_the_table_is_sound() -> None:
     differing = [each for each in RULES if (each.ours == ACCEPT) != (each.kernel == ACCEPT)]
     assert all(each.why for each in differing)
     assert len(RULES) >= 20
+
+
+_UNFILLED = """
+r2 = 60000
+r3 = r10
+r3 += -8
+r4 = 8
+call 189
+r0 = *(u64 *)(r10 - 8)
+exit
+"""
+
+
+@pytest.mark.xfail(strict=True, reason="a helper that may fail is taken to have written")
+def test_what_a_helper_may_leave_unwritten_is_zero() -> None:
+    """Stack that only a helper writes, which may fail and write nothing, makes the frame start as zeroes."""
+    registry = default_registry()
+    proof = verify(program_of(_UNFILLED), registry.program_type("xdp"), MAPS, registry)
+    assert proof.facts.reads_uninitialised_stack
