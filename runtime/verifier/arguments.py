@@ -99,8 +99,20 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
             return None if value.kind is Kind.FUNCTION else _bad(f"r{position} is {value.kind.words}, not a function")
         case ArgType.STACK:
             return None if value.kind in (Kind.STACK, Kind.NUMBER) else _bad(f"r{position} is {value.kind.words}")
+        case ArgType.CONST_STRING:
+            return _string(platform, value, position)
         case _:
             return _memory(platform, state, helper, position, arg)
+
+
+def _string(platform: Platform, value: Value, position: int) -> Failure | None:
+    """A string that never changes: in frozen data, with its end."""
+    if value.kind is Kind.MAP_VALUE and value.number.const is not None:
+        start = value.offset + value.number.smin
+        text = platform.constant_bytes(value.target, start, platform.maps[value.target].value_size - start)
+        if text is not None and 0 in text:
+            return None
+    return _bad(f"r{position} is {value.kind.words}; a constant string with its end is wanted")
 
 
 def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Failure | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from runtime.isa import AluOp, Imm, Reg
+from runtime.isa import AluOp, Imm, JumpOp, Reg
 from runtime.spec import FieldKind
 from runtime.verifier.arguments import check_call
 from runtime.verifier.failure import Failure, FailureCode
@@ -39,7 +39,10 @@ _MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
 _GROUPS: Final = {
     kind: Kind.PACKET if kind in _DATA else Kind.MAP_VALUE if kind is Kind.MAP_VALUE_OR_NULL else kind for kind in Kind
-}  # pointers of one group point into the same memory
+}  # pointers of one group may point into the same memory
+_EQUAL: Final = frozenset({JumpOp.JEQ, JumpOp.JNE})
+_UNSIGNED: Final = _EQUAL | {JumpOp.JGT, JumpOp.JGE, JumpOp.JLT, JumpOp.JLE}
+_ORDER: Final = frozenset(JumpOp) - _EQUAL - {JumpOp.JSET}
 
 
 def check(platform: Platform, state: State, obligation: Obligation) -> Failure | None:
@@ -108,16 +111,18 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
     left = state.registers[wanted.left]
     match wanted.right:
         case Imm(immediate):
-            group, zero = _GROUPS[Kind.NUMBER], immediate == 0
+            group, zero, inside = _GROUPS[Kind.NUMBER], immediate == 0, False
         case Reg(index):
             right = state.registers[index]
             group, zero = _GROUPS[right.kind], right.kind is Kind.NUMBER and right.number is ZERO
+            inside = right.target == left.target or group is Kind.PACKET
         case _:
             assert_never(wanted.right)
     if left.kind is Kind.NUMBER and group == left.kind:
         return None
-    null_test = zero or (left.kind is Kind.NUMBER and left.number is ZERO)
-    if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or _GROUPS[left.kind] == group)):
+    null_test = (zero or (left.kind is Kind.NUMBER and left.number is ZERO)) and wanted.op in _UNSIGNED
+    related = _GROUPS[left.kind] == group and (wanted.op in _EQUAL or (inside and wanted.op in _ORDER))
+    if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or related)):
         return None
     names = sorted({left.kind.words, Kind(group).words})
     return Failure(FailureCode.LEAK, f"compares {' with '.join(names)}: the outcome tells where memory lies")
@@ -127,8 +132,11 @@ def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | 
     if not 0 <= index < len(platform.maps):
         return Failure(FailureCode.STRUCTURE, f"refers to map {index}; the object has {len(platform.maps)}")
     spec = platform.maps[index]
-    if platform.kinds[index] is None:
+    kind = platform.kinds[index]
+    if kind is None:
         return Failure(FailureCode.HELPER, f"map {spec.name!r} is of type {spec.kind}, which is not known here")
+    if offset is not None and (not kind.bounded_array or kind.per_cpu or kind.value_is != "data"):
+        return Failure(FailureCode.HELPER_ARG, f"values of map {spec.name!r} ({kind.name}) have no fixed address")
     if offset is not None and (spec.max_entries != 1 or offset >= spec.value_size):
         return Failure(FailureCode.MAP_OOB, f"byte {offset} is outside the {spec.value_size} bytes of {spec.name!r}")
     return None
@@ -181,6 +189,10 @@ def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
     value = state.registers[wanted.base]
     if wanted.atomic and value.kind not in (Kind.STACK, Kind.MAP_VALUE):
         return Failure(FailureCode.BAD_DEREF, f"an atomic operation on {value.kind.words}; stack and map values only")
+    if value.kind is Kind.CONTEXT and value.offset:
+        return Failure(
+            FailureCode.CONTEXT, f"r{wanted.base} is the context, moved by {value.offset}; it is used unmoved"
+        )
     if value.kind is Kind.CONTEXT:
         return _context(platform, value.offset + wanted.offset, wanted)
     return check_memory(

@@ -68,7 +68,7 @@ def _check_stack(value: Value, offset: int, size: int, *, direct: bool) -> Failu
     low, high = stack_range(value, offset, size)
     if low < -STACK_SIZE or high > 0:
         return Failure(FailureCode.STACK, f"touches bytes [{low}, {high}) of the stack, which is [-{STACK_SIZE}, 0)")
-    if direct and value.number.const is not None and low % size:
+    if direct and (value.number.mask & size - 1 or (value.number.value + value.offset + offset) % size):
         return Failure(
             FailureCode.ALIGNMENT, f"touches {size} bytes at fp{low:+}; the stack is accessed in aligned pieces"
         )

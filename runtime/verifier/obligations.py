@@ -23,6 +23,7 @@ from runtime.isa import (
     Imm,
     Instruction,
     Jump,
+    JumpOp,
     Load,
     LoadFunction,
     LoadImm64,
@@ -92,6 +93,7 @@ class Whole:
 class Comparable:
     """The outcome does not depend on addresses: numbers, pointers into the same memory, or a test for null."""
 
+    op: JumpOp
     width: Width
     left: int
     right: Operand
@@ -209,9 +211,9 @@ def obligations_of(instruction: Instruction) -> tuple[Obligation, ...]:
             return Readable(base), Writable(dst), Access(base=base, offset=offset, size=size.bytes, write=False)
         case Store() | Atomic():
             return _store(instruction)
-        case Branch(width=width, dst=dst, src=src):
+        case Branch(op=op, width=width, dst=dst, src=src):
             readable = (Readable(dst), Readable(src.index)) if isinstance(src, Reg) else (Readable(dst),)
-            return *readable, Comparable(width, dst, src)
+            return *readable, Comparable(op, width, dst, src)
         case CallHelper(number):
             return (HelperCall(number),)
         case Exit():

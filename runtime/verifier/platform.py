@@ -100,6 +100,7 @@ class Notebook:
     writes_packet: bool = False
     moves_packet: bool = False
     reads_uninitialised_stack: bool = False
+    leaves_stack_unwritten: bool = False
     warnings: dict[str, None] = field(default_factory=dict)
     loops: dict[int, int] = field(default_factory=dict)
     rounds: dict[int, int] = field(default_factory=dict)

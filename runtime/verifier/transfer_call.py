@@ -135,6 +135,8 @@ def _write_memory(platform: Platform, notebook: Notebook, state: State, helper: 
                 if stack.get(index, Slot(0)).written & mask != mask:
                     notebook.reads_uninitialised_stack = True
         if writes:
+            unwritten = any(stack.get(index, Slot(0)).written & mask != mask for index, mask in stack_bytes(low, high))
+            notebook.leaves_stack_unwritten |= unwritten  # the helper may fail
             certain = value.number.const is not None and _size_is_constant(state, helper, position)
             clobber_stack(state, value.target, low, high, certain=certain)
 

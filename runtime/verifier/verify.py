@@ -76,7 +76,7 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
         moves_packet=notebook.moves_packet,
         reads_clock=any(helper.reads_clock for helper in helpers),
         reads_random=any(helper.reads_random for helper in helpers),
-        reads_uninitialised_stack=notebook.reads_uninitialised_stack,
+        reads_uninitialised_stack=notebook.reads_uninitialised_stack or notebook.leaves_stack_unwritten,
         steps=notebook.steps,
     )
 
