@@ -1,4 +1,4 @@
-"""What XDP teaches the engine: one extension, and the registry that everybody uses by default.
+"""What the engine is taught by default: extensions, and the registry that everybody uses.
 
 Not here: the rows' contents (context, helpers, verdict).
 """
@@ -14,13 +14,14 @@ from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
+from xdp.linux import LINUX_HELPER_ROWS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS
 from xdp.maps import XDP_MAP_KINDS
 from xdp.verdict import VERDICTS
 
 if TYPE_CHECKING:
     from runtime.loader import Program
 
-__all__ = ["CORE_EXTENSION", "XDP_EXTENSION", "default_registry"]
+__all__ = ["CORE_EXTENSION", "LINUX_EXTENSION", "XDP_EXTENSION", "default_registry"]
 
 _ENTRY_POINTS: Final = "xdpsim.extensions"
 
@@ -63,11 +64,21 @@ XDP_EXTENSION: Final = Extension(
     ),
 )
 
+_RUN_HERE: Final = frozenset(row.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for row in extension.helpers)
+
+LINUX_EXTENSION: Final = Extension(
+    name="linux",
+    program_types=LINUX_PROGRAM_TYPES,
+    helpers=tuple(row for row in LINUX_HELPER_ROWS if row.id not in _RUN_HERE),
+    sections=LINUX_SECTIONS,
+)
+"""The other program types of Linux, and the helpers that nothing here runs: for verification."""
+
 
 @cache
 def default_registry() -> Registry:
-    """The core, XDP, and what installed packages add through the entry-point group `xdpsim.extensions`."""
+    """The core, XDP, Linux's other program types, and what installed packages add through the entry-point group `xdpsim.extensions`."""
     from importlib.metadata import entry_points
 
     extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
-    return Registry((CORE_EXTENSION, XDP_EXTENSION, *extra))
+    return Registry((CORE_EXTENSION, XDP_EXTENSION, LINUX_EXTENSION, *extra))

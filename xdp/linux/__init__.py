@@ -1,0 +1,10 @@
+"""Program types of Linux beside the hooks that run here: what verification must know of them.
+
+Not here: anything that runs them; they have no driver.
+"""
+
+from xdp.linux.helpers import LINUX_HELPER_ROWS, helper_numbers
+from xdp.linux.programs import LINUX_PROGRAM_TYPES
+from xdp.linux.sections import LINUX_SECTIONS
+
+__all__ = ["LINUX_HELPER_ROWS", "LINUX_PROGRAM_TYPES", "LINUX_SECTIONS", "helper_numbers"]
