@@ -12,7 +12,7 @@ from typing import Final
 from runtime.native import call_program, load32, load64, memcpy, memeq, native, stack_alloc, store32, store64
 from runtime.spec import Env
 
-__all__ = ["BATCH_SIZE", "HARD_SIZE", "Batch", "drive"]
+__all__ = ["BATCH_SIZE", "HARD_SIZE", "RING", "Batch", "drive"]
 
 
 class Batch(IntEnum):
@@ -20,9 +20,9 @@ class Batch(IntEnum):
 
     BASE: added to every offset. OFFSETS: u64 array. CAPLENS: u32 array. TIMESTAMPS: u64 array, nanoseconds. COUNT: frames.
     COPY: 0 direct, 1 in a slot. IFINDEX, QUEUE: for the context. RETURNS: u32 array, written: what the program returned.
-    SLOTS: memory for slots. KEEP: 0 reuses the first slot for every frame, else each frame has its own.
+    SLOTS: memory for slots. KEEP: 0 uses RING slots in turn, STRIDE bytes apart, else each frame has its own.
     OUT_OFFSETS: u64 array, written: where the frame starts now, from SLOTS. OUT_LENGTHS: u32 array, written. MODIFIED: frames changed, added up.
-    TARGETS: u32 array, written: interface that a redirect named. USED: bytes of SLOTS in use, written.
+    TARGETS: u32 array, written: interface that a redirect named.
     """
 
     BASE = 0
@@ -40,10 +40,13 @@ class Batch(IntEnum):
     OUT_LENGTHS = 96
     MODIFIED = 104
     TARGETS = 112
-    USED = 120
+    STRIDE = 120
 
 
 BATCH_SIZE: Final = 128
+RING: Final = 8
+"""So many frames run before they are compared with what they were: by then the program's stores have left the
+processor's store buffer, and wide loads need not wait for narrow stores. A power of two."""
 
 _BASE: Final = 0
 _OFFSETS: Final = 8
@@ -60,7 +63,7 @@ _OUT_OFFSETS: Final = 88
 _OUT_LENGTHS: Final = 96
 _MODIFIED: Final = 104
 _TARGETS: Final = 112
-_USED: Final = 120
+_STRIDE: Final = 120
 
 _CTX_DATA: Final = 0
 _CTX_DATA_END: Final = 8
@@ -73,10 +76,12 @@ _CTX_HARD_END: Final = 56
 _CTX_LOWEST: Final = 64
 _CTX_SIZE: Final = 72
 
+_PIECE: Final = 32
 _HEADROOM: Final = 256
 HARD_SIZE: Final = 4096 - 320
 """From the start of the headroom to the last byte that adjust_tail may reach: a page without skb_shared_info."""
 _TAILROOM: Final = 128
+_LONG: Final = 256  # from here on the C library copies and compares faster
 
 _ENV_CLOCK: Final = int(Env.CLOCK)
 _ENV_TAIL_CALLS: Final = int(Env.TAIL_CALLS)
@@ -90,6 +95,31 @@ def _hard_size(caplen: int) -> int:
     if _HEADROOM + caplen <= HARD_SIZE:
         return HARD_SIZE
     return _HEADROOM + caplen + _TAILROOM
+
+
+@native
+def _copy(target: int, source: int, size: int) -> int:
+    """Copy a frame in pieces that need no call; the last one may overlap the one before."""
+    if size < _PIECE:
+        memcpy(target, source, size)
+        return 0
+    last = size - _PIECE
+    at = 0
+    while at < last:
+        memcpy(target + at, source + at, _PIECE)
+        at += _PIECE
+    memcpy(target + last, source + last, _PIECE)
+    return 0
+
+
+@native
+def _differs(a: int, b: int, size: int) -> int:
+    """1 when two frames of that size are not the same; most that are not differ in the first piece."""
+    if size < _PIECE:
+        return 1 - memeq(a, b, size)
+    if memeq(a, b, _PIECE) == 0:
+        return 1
+    return 1 - memeq(a + _PIECE, b + _PIECE, size - _PIECE)
 
 
 @native
@@ -107,16 +137,71 @@ def _enter(ctx: int, env: int, data: int, caplen: int, slot: int, timestamp: int
 
 
 @native
-def _leave(ctx: int, env: int, batch: int, i: int, source: int, caplen: int) -> int:
-    """Note where the frame lies now and what a redirect named; returns whether the frame differs from its source."""
+def _copy(to: int, source: int, size: int) -> int:
+    """Copy a frame in pieces that do not overlap, so that what the program loads comes from one store."""
+    if size > _LONG:
+        return memcpy(to, source, size)
+    at = 0
+    while at + 32 <= size:
+        memcpy(to + at, source + at, 32)
+        at += 32
+    if size & 16 != 0:
+        memcpy(to + at, source + at, 16)
+        at += 16
+    if size & 8 != 0:
+        memcpy(to + at, source + at, 8)
+        at += 8
+    if size & 4 != 0:
+        memcpy(to + at, source + at, 4)
+        at += 4
+    if size & 2 != 0:
+        memcpy(to + at, source + at, 2)
+        at += 2
+    if size & 1 != 0:
+        memcpy(to + at, source + at, 1)
+    return 0
+
+
+@native
+def _equal(a: int, b: int, size: int) -> int:
+    """memeq, in pieces of 32 bytes, of which the last two may overlap."""
+    if size < 32 or size > _LONG:
+        return memeq(a, b, size)
+    at = 32
+    while at < size:
+        if memeq(a + at - 32, b + at - 32, 32) == 0:
+            return 0
+        at += 32
+    return memeq(a + size - 32, b + size - 32, 32)
+
+
+@native
+def _leave(ctx: int, env: int, batch: int, i: int) -> int:
+    """Note where the frame lies now and what a redirect named."""
     start = load64(ctx + _CTX_DATA)
-    size = load64(ctx + _CTX_DATA_END) - start
     store64(load64(batch + _OUT_OFFSETS) + 8 * i, start - load64(batch + _SLOTS))
-    store32(load64(batch + _OUT_LENGTHS) + 4 * i, size)
+    store32(load64(batch + _OUT_LENGTHS) + 4 * i, load64(ctx + _CTX_DATA_END) - start)
     store32(load64(batch + _TARGETS) + 4 * i, load64(env + _ENV_TARGET))
-    if size != caplen:
-        return 1
-    return 1 - memeq(start, source, size)
+    return 0
+
+
+@native
+def _changed(batch: int, first: int, end: int) -> int:
+    """How many frames from number `first` to before `end` are not what they were."""
+    base = load64(batch + _BASE)
+    slots = load64(batch + _SLOTS)
+    offsets = load64(batch + _OFFSETS)
+    caplens = load64(batch + _CAPLENS)
+    out_offsets = load64(batch + _OUT_OFFSETS)
+    out_lengths = load64(batch + _OUT_LENGTHS)
+    changed = 0
+    for i in range(first, end):
+        size = load32(out_lengths + 4 * i)
+        if size != load32(caplens + 4 * i):
+            changed += 1
+        else:
+            changed += 1 - _equal(slots + load64(out_offsets + 8 * i), base + load64(offsets + 8 * i), size)
+    return changed
 
 
 @native
@@ -133,7 +218,9 @@ def drive(batch: int, env: int) -> int:
     base = load64(batch + _BASE)
     copy = load64(batch + _COPY)
     keep = load64(batch + _KEEP)
-    slot = load64(batch + _SLOTS)
+    slots = load64(batch + _SLOTS)
+    stride = load64(batch + _STRIDE)
+    slot = slots
     returns = load64(batch + _RETURNS)
     modified = 0
     for i in range(count):
@@ -142,13 +229,16 @@ def drive(batch: int, env: int) -> int:
         data = source
         if copy != 0:
             data = slot + _HEADROOM
-            memcpy(data, source, caplen)
+            _copy(data, source, caplen)
         _enter(ctx, env, data, caplen, slot, load64(timestamps + 8 * i))
         store32(returns + 4 * i, call_program(ctx, env))
         if copy != 0:
-            modified += _leave(ctx, env, batch, i, source, caplen)
-            if keep != 0:
-                slot += (_hard_size(caplen) + 63) & -64
+            _leave(ctx, env, batch, i)
+            turn = i + 1 & (RING - 1)
+            slot = slot + ((_hard_size(caplen) + 63) & -64) if keep != 0 else slots + turn * stride
+            if turn == 0:
+                modified += _changed(batch, i + 1 - RING, i + 1)
+    if copy != 0:
+        modified += _changed(batch, count & -RING, count)
     store64(batch + _MODIFIED, load64(batch + _MODIFIED) + modified)
-    store64(batch + _USED, slot - load64(batch + _SLOTS))
     return count
