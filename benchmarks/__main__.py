@@ -202,6 +202,7 @@ def main() -> int:
     text = table(rows, scan, time.monotonic() - started)
     print(text)
     if arguments.write:
+        arguments.write.mkdir(parents=True, exist_ok=True)
         (arguments.write / "results.md").write_text(text)
         document = {"machine": machine(), "rows": [asdict(row) for row in rows], "records_per_second": scan}
         (arguments.write / "results.json").write_text(json.dumps(document, indent=2) + "\n")
