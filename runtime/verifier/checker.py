@@ -20,6 +20,7 @@ from runtime.verifier.obligations import (
     KnownMap,
     NoPointer,
     Obligation,
+    PacketLoad,
     Readable,
     Returns,
     ShiftInWidth,
@@ -35,6 +36,7 @@ from runtime.verifier.values import ZERO, Kind, Value
 __all__ = ["check"]
 
 _MAX_OFFSET: Final = 1 << 29
+_PACKET_LOAD_CONTEXT: Final = 6
 _MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
 _GROUPS: Final = {
@@ -77,6 +79,8 @@ def check(platform: Platform, state: State, obligation: Obligation) -> Failure |
             return _known_map(platform, index, offset)
         case HelperCall(number):
             return check_call(platform, state, number)
+        case PacketLoad():
+            return _packet_load(platform, state)
         case Returns():
             return _returns(platform, state)
         case Supported(what):
@@ -250,6 +254,20 @@ def _storable(platform: Platform, state: State, wanted: Storable) -> Failure | N
         return Failure(
             FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; its place on the stack must be a constant"
         )
+    return None
+
+
+def _packet_load(platform: Platform, state: State) -> Failure | None:
+    kind = platform.program_type
+    if not kind.legacy_packet_loads:
+        return Failure(FailureCode.INSTRUCTION, f"{kind.name} programs have no packet loads of classic BPF")
+    context = state.registers[_PACKET_LOAD_CONTEXT]
+    if context.kind is not Kind.CONTEXT or context.offset:
+        return Failure(
+            FailureCode.CONTEXT, f"r6 is {context.kind.words}; a packet load needs the unmoved context there"
+        )
+    if not state.frames and kind.returns is not None and not kind.returns[0] <= 0 <= kind.returns[1]:
+        return Failure(FailureCode.RETURN, f"a packet load may return 0; programs return {list(kind.returns)}")
     return None
 
 

@@ -43,7 +43,7 @@ from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, Visited, begin
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import split
-from runtime.verifier.transfer_call import call_function, call_helper, leave, tail_called
+from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called
 
 __all__ = ["Explorer"]
 
@@ -243,7 +243,13 @@ class Explorer:
             case Alu() | MoveSigned() | Negate() | ByteSwap() | Load() | Store() | Atomic():
                 step(self.platform, notebook, state, pc, instruction)
                 return pc + 1
-            case LoadPacket() | CallBtf() | WideTail():
+            case LoadPacket():
+                ended = load_packet(notebook, state, instruction)
+                resume = leave(self.platform, ended, pc)
+                if resume is not None:
+                    self._push(ended, resume)
+                return pc + 1
+            case CallBtf() | WideTail():
                 raise InternalError(f"instruction {pc} was let through: {instruction}")
             case _:
                 assert_never(instruction)

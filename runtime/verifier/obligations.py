@@ -46,6 +46,7 @@ __all__ = [
     "KnownMap",
     "NoPointer",
     "Obligation",
+    "PacketLoad",
     "Readable",
     "Returns",
     "ShiftInWidth",
@@ -161,6 +162,12 @@ class HelperCall:
 
 @final
 @dataclass(frozen=True, slots=True)
+class PacketLoad:
+    """The program type has the packet loads of classic BPF, and r6 is its context."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Returns:
     """r0 may be returned."""
 
@@ -185,6 +192,7 @@ Obligation = (
     | Storable
     | KnownMap
     | HelperCall
+    | PacketLoad
     | Returns
     | Supported
 )
@@ -218,8 +226,10 @@ def obligations_of(instruction: Instruction) -> tuple[Obligation, ...]:
             return (HelperCall(number),)
         case Exit():
             return (Returns(),)
-        case LoadPacket():
-            return (Supported("legacy packet loads"),)
+        case LoadPacket(src=index):
+            return (
+                (PacketLoad(),) if index is None else (PacketLoad(), Readable(index), NoPointer(index, "a packet load"))
+            )
         case CallBtf():
             return (Supported("calls of kernel functions"),)
         case CallLocal() | Jump() | WideTail():

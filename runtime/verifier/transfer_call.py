@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from runtime.isa import LoadPacket
 from runtime.spec import ArgType, Helper, MapOp, ReturnType
 from runtime.verifier.arguments import map_argument, memory_size
 from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, slot_bit, slot_needs
@@ -18,7 +19,7 @@ from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import FRAME_POINTER, Frame, Pointers, Slot, State
 from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, number
 
-__all__ = ["call_function", "call_helper", "leave", "tail_called"]
+__all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called"]
 
 _MAX_LOOPS: Final = 1 << 23
 _CALLER_SAVED: Final = range(1, 6)
@@ -63,6 +64,17 @@ def tail_called(state: State, pc: int) -> State | None:
     _invalidate(twin, pc)
     twin.registers[0] = UNKNOWN
     return twin
+
+
+def load_packet(notebook: Notebook, state: State, load: LoadPacket) -> State:
+    """Carry out a packet load of classic BPF; returns the state in which it has ended the function instead, with 0."""
+    notebook.reads_packet = True
+    ended = state.fork()
+    ended.registers[0] = number(ZERO, 0)
+    for register in _CALLER_SAVED:
+        state.registers[register] = UNINIT
+    state.registers[0] = number(DOMAIN.truncate(DOMAIN.unknown, load.size.bytes * 8), 0)
+    return ended
 
 
 def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
@@ -157,7 +169,7 @@ def _call_back(notebook: Notebook, state: State, pc: int, helper: Helper) -> tup
     for stack in state.every_stack():
         for index, slot in list(stack.items()):
             if slot.value is None or slot.value.kind is Kind.NUMBER:
-                stack[index] = Slot(slot.written)
+                stack[index] = Slot(slot.written, rest=slot.rest)
     inside = state.fork()
     _push(inside, Frame(inside.registers, inside.stack, pc + 1, _pointers(state)), pc, target)
     inside.registers[1] = number(DOMAIN.unsigned_range(0, _MAX_LOOPS), 0)
