@@ -17,7 +17,7 @@ from netdev.port import FrameBatch, pack
 from runtime.engine import Environment
 from runtime.native import memory
 from runtime.spec import ClockMode, Env
-from xdp.driver import BATCH_SIZE, HARD_SIZE, Batch
+from xdp.driver import BATCH_SIZE, HARD_SIZE, RING, Batch
 from xdp.verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchResult", "Hook", "Result", "XdpProgram"]
 
-_SLOT_SLACK: Final = 256 + 128 + 64
+_LINE: Final = 64
+_SLOT_SLACK: Final = 256 + 128 + _LINE
 
 
 @final
@@ -146,14 +147,17 @@ class Hook:
         if not self._copies or not len(batch):
             return 0
         if not self._keep:
-            return max(HARD_SIZE, int(batch.caplens.max()) + _SLOT_SLACK)
-        sizes = np.maximum(batch.caplens.astype(np.uint64) + _SLOT_SLACK, HARD_SIZE + 64)
+            stride = max(HARD_SIZE, int(batch.caplens.max()) + _SLOT_SLACK) + _LINE & -_LINE
+            self._set(Batch.STRIDE, stride)
+            return RING * stride
+        sizes = np.maximum(batch.caplens.astype(np.uint64) + _SLOT_SLACK, HARD_SIZE + _LINE)
         return int(sizes.sum())
 
     def _reserve(self, count: int, slot_bytes: int) -> None:
         """Buffers large enough, and their addresses in the record."""
         if len(self._slots) < slot_bytes:
-            self._slots = np.zeros(slot_bytes, np.uint8)
+            room = np.zeros(slot_bytes + _LINE, np.uint8)
+            self._slots = room[-_address(room) % _LINE :][:slot_bytes]
             self._set(Batch.SLOTS, _address(self._slots))
         if len(self._arrays.returned) < count:
             arrays = self._arrays = _Arrays(count)
