@@ -1,0 +1,37 @@
+// error: map_oob
+// line: 33
+// Masks an index to 0..31 for an array of 16.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct table {
+    __u32 seen[16];
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct table);
+} tables SEC(".maps");
+
+SEC("xdp")
+int map_index_too_large(struct xdp_md *ctx)
+{
+    void *data = (void *)(long)ctx->data;
+    void *data_end = (void *)(long)ctx->data_end;
+    __u32 key = 0;
+    struct table *table = bpf_map_lookup_elem(&tables, &key);
+
+    if (!table || data + 14 > data_end)
+        return XDP_PASS;
+#ifdef FIXED
+    __u32 index = *(__u8 *)data & 15;
+#else
+    __u32 index = *(__u8 *)data & 31;
+#endif
+    table->seen[index] = 1;
+    return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

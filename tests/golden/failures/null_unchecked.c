@@ -1,0 +1,28 @@
+// error: null_deref
+// line: 24
+// Uses the result of a lookup without a test.
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(max_entries, 16);
+    __type(key, __u32);
+    __type(value, __u64);
+} counters SEC(".maps");
+
+SEC("xdp")
+int null_unchecked(struct xdp_md *ctx)
+{
+    __u32 key = 0;
+    __u64 *value = bpf_map_lookup_elem(&counters, &key);
+
+#ifdef FIXED
+    if (!value)
+        return XDP_PASS;
+#endif
+    *value += 1;
+    return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";

@@ -1,0 +1,26 @@
+// error: packet_oob
+// line: 21
+// Makes sure of 13 bytes and reads the 14th.
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <bpf/bpf_helpers.h>
+
+SEC("xdp")
+int packet_off_by_one(struct xdp_md *ctx)
+{
+    void *data = (void *)(long)ctx->data;
+    void *data_end = (void *)(long)ctx->data_end;
+    struct ethhdr *eth = data;
+
+#ifdef FIXED
+    if (data + sizeof(*eth) > data_end)
+#else
+    if (data + sizeof(*eth) - 1 > data_end)
+#endif
+        return XDP_DROP;
+    if (eth->h_proto == 0)
+        return XDP_DROP;
+    return XDP_PASS;
+}
+
+char LICENSE[] SEC("license") = "GPL";
