@@ -88,6 +88,8 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
                 return Failure(FailureCode.LEAK, f"r{position} is {value.kind.words} where a number is expected")
             return None
         case ArgType.CONTEXT:
+            if arg.nullable and value.kind is Kind.NUMBER and value.number.const == 0:
+                return None
             if value.kind is not Kind.CONTEXT or value.offset:
                 return _bad(f"r{position} is {value.kind.words}; the unmoved context is wanted")
             return None

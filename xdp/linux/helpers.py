@@ -13,7 +13,7 @@ from runtime.helpers import LINUX_HELPERS, linux_helper
 from runtime.spec import Arg, ArgType, Helper, Prototype
 from xdp.linux.helper_sets import BY_ATTACH_TYPE, BY_TYPE, EVERYWHERE
 
-__all__ = ["LINUX_HELPER_ROWS", "SOCKET_OPTION_PROTOTYPES", "SOCK_PROTOTYPES", "helper_numbers"]
+__all__ = ["CURRENT_PROTOTYPES", "LINUX_HELPER_ROWS", "SOCKET_OPTION_PROTOTYPES", "SOCK_PROTOTYPES", "helper_numbers"]
 
 _ELSEWHERE: Final = {
     "kprobe": frozenset({36, 58}),
@@ -62,11 +62,14 @@ def _on_context(number: int, position: int) -> tuple[int, Prototype]:
     return number, replace(prototype, args=tuple(args))
 
 
-SOCKET_OPTION_PROTOTYPES: Final = (_on_context(49, 1), _on_context(57, 1))
-"""setsockopt and getsockopt of programs whose context is a socket's."""
+CURRENT_PROTOTYPES: Final = ((17, replace(linux_helper(17).prototype, args=())),)
+"""get_cgroup_classid of programs about the current task: only a packet's comes from the context."""
 
-SOCK_PROTOTYPES: Final = (_on_context(107, 2),)
-"""sk_storage_get of programs whose context is the socket itself."""
+SOCKET_OPTION_PROTOTYPES: Final = (*CURRENT_PROTOTYPES, _on_context(49, 1), _on_context(57, 1))
+"""Those, and setsockopt and getsockopt of programs whose context is a socket's."""
+
+SOCK_PROTOTYPES: Final = (*CURRENT_PROTOTYPES, _on_context(107, 2))
+"""Those, and sk_storage_get of programs whose context is the socket itself."""
 
 
 def _numbers(text: str) -> Iterator[int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from runtime.spec import AttachType, ProgramType
-from xdp.linux.helpers import SOCK_PROTOTYPES, SOCKET_OPTION_PROTOTYPES, helper_numbers
+from xdp.linux.helpers import CURRENT_PROTOTYPES, SOCK_PROTOTYPES, SOCKET_OPTION_PROTOTYPES, helper_numbers
 from xdp.linux.skb import CGROUP_SKB_CONTEXT, CLASSIFIER_CONTEXT, SOCKET_FILTER_CONTEXT
 from xdp.linux.sock import SOCK_ADDR_CONTEXT, SOCK_CONTEXT, SOCK_OPS_CONTEXT
 from xdp.linux.tracing import PERF_EVENT_CONTEXT, PT_REGS_CONTEXT, RAW_TRACEPOINT_CONTEXT, TRACEPOINT_CONTEXT
@@ -74,6 +74,7 @@ LINUX_PROGRAM_TYPES: Final = (
         linux_type=1,
         context=SOCKET_FILTER_CONTEXT,
         helpers=helper_numbers("socket_filter"),
+        prototypes=CURRENT_PROTOTYPES,
         legacy_packet_loads=True,
     ),
     ProgramType(
@@ -81,6 +82,7 @@ LINUX_PROGRAM_TYPES: Final = (
         linux_type=2,
         context=PT_REGS_CONTEXT,
         helpers=helper_numbers("kprobe"),
+        prototypes=CURRENT_PROTOTYPES,
         attach_types=_PROBE_WAYS,
     ),
     ProgramType(
@@ -97,13 +99,26 @@ LINUX_PROGRAM_TYPES: Final = (
         helpers=helper_numbers("sched_act"),
         legacy_packet_loads=True,
     ),
-    ProgramType(name="tracepoint", linux_type=5, context=TRACEPOINT_CONTEXT, helpers=helper_numbers("tracepoint")),
-    ProgramType(name="perf_event", linux_type=7, context=PERF_EVENT_CONTEXT, helpers=helper_numbers("perf_event")),
+    ProgramType(
+        name="tracepoint",
+        linux_type=5,
+        context=TRACEPOINT_CONTEXT,
+        helpers=helper_numbers("tracepoint"),
+        prototypes=CURRENT_PROTOTYPES,
+    ),
+    ProgramType(
+        name="perf_event",
+        linux_type=7,
+        context=PERF_EVENT_CONTEXT,
+        helpers=helper_numbers("perf_event"),
+        prototypes=CURRENT_PROTOTYPES,
+    ),
     ProgramType(
         name="cgroup_skb",
         linux_type=8,
         context=CGROUP_SKB_CONTEXT,
         helpers=helper_numbers("cgroup_skb"),
+        prototypes=CURRENT_PROTOTYPES,
         attach_types=_SKB_WAYS,
     ),
     ProgramType(
@@ -127,6 +142,7 @@ LINUX_PROGRAM_TYPES: Final = (
         linux_type=17,
         context=RAW_TRACEPOINT_CONTEXT,
         helpers=helper_numbers("raw_tracepoint"),
+        prototypes=CURRENT_PROTOTYPES,
     ),
     ProgramType(
         name="cgroup_sock_addr",
