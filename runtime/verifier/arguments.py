@@ -184,8 +184,10 @@ def _clean(state: State, value: Value, size: int) -> Failure | None:
         return None
     low, high = stack_range(value, 0, size)
     stack = state.stack_of(value.target)
-    for index, _mask in stack_bytes(low, high):
+    for index, mask in stack_bytes(low, high):
         slot = stack.get(index)
+        if slot is not None and slot.rest & mask:
+            return Failure(FailureCode.LEAK, f"bytes at fp{index * 8:+} are left of a pointer")
         if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
             return Failure(FailureCode.LEAK, f"bytes at fp{index * 8:+} hold {slot.value.kind.words}")
     return None

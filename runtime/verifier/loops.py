@@ -310,7 +310,7 @@ class widen:  # noqa: N801  used as a function
             else:
                 stack[index] = Slot(old.written & new.written, 0, value, new.size)
         elif _is_number(old) and _is_number(new):
-            stack[index] = Slot(old.written & new.written, old.zero & new.zero)
+            stack[index] = Slot(old.written & new.written, old.zero & new.zero, rest=old.rest | new.rest)
         else:
             del stack[index]
 

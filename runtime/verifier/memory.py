@@ -178,7 +178,7 @@ def write_stack(state: State, frame: int, low: int, size: int, value: Value) -> 
         stack[index] = Slot(mask, mask if scalar is ZERO else 0, kept, size)
         return
     zero = zero | mask if scalar is ZERO else zero & ~mask
-    stack[index] = Slot(old.written | mask, zero, needs=needs | value.needs)
+    stack[index] = Slot(old.written | mask, zero, needs=needs | value.needs, rest=old.secret & ~mask)
 
 
 def _zeroes(state: State, frame: int, index: int, slot: Slot) -> tuple[int, int]:
@@ -201,4 +201,5 @@ def clobber_stack(state: State, frame: int, low: int, high: int, *, certain: boo
         if not (certain and mask == _FULL):
             read(state, bit)
         state.written |= bit
-        stack[index] = Slot(old.written | mask if certain else old.written, zero & ~mask & _FULL, needs=needs)
+        written, rest = (old.written | mask, old.secret & ~mask) if certain else (old.written, old.secret)
+        stack[index] = Slot(written, zero & ~mask & _FULL, needs=needs, rest=rest)

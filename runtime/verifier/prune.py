@@ -310,12 +310,14 @@ class _Match:
             if new.value is not None and new.value.kind is not Kind.NUMBER:
                 # what was read as a number must not be a pointer; loops ask later whether it was read
                 return old is None and self.slots == EVERYTHING
+            if new.rest & ~(0 if old is None else old.rest):
+                return False
             if old is None:
                 return True
             return not old.written & ~new.written and not (needed and old.zero & ~_zero(new))
         if new.value is None:
             plain = old.value.kind is Kind.NUMBER and not needed and old.value.length is None
-            return plain and not old.written & ~new.written
+            return plain and not old.written & ~new.written and not new.rest
         return old.size == new.size and self._value(old.value, new.value, needed)
 
 

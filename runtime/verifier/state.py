@@ -38,7 +38,8 @@ META_BASE: Final = -1
 class Slot(NamedTuple):
     """Eight bytes of stack. `written` and `zero` are masks of bytes; `value` is what was spilled over the low `size` bytes.
 
-    `needs` is what the zeroes were computed from; a spilled value has its own.
+    `needs` is what the zeroes were computed from; a spilled value has its own. `rest` are bytes of a pointer that was
+    overwritten in part.
     """
 
     written: int
@@ -46,6 +47,12 @@ class Slot(NamedTuple):
     value: Value | None = None
     size: int = 0
     needs: int = 0
+    rest: int = 0
+
+    @property
+    def secret(self) -> int:
+        """The bytes that are of a pointer, whole or not."""
+        return 0xFF if self.value is not None and self.value.kind is not Kind.NUMBER else self.rest
 
 
 Pointers = dict[tuple[int, int], Value]

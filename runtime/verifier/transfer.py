@@ -29,9 +29,9 @@ from runtime.spec import ContextField, FieldKind
 from runtime.verifier.demand import ROOMS, need, read, slot_bit
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.failure import Failure, FailureCode, Rejected
-from runtime.verifier.memory import clobber_stack, read_stack, stack_range, write_stack
+from runtime.verifier.memory import clobber_stack, read_stack, stack_bytes, stack_range, write_stack
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.state import META_BASE, PACKET_BASE, State
+from runtime.verifier.state import META_BASE, PACKET_BASE, Slot, State
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Progress, Value, number
 
 __all__ = ["Plain", "step"]
@@ -75,7 +75,7 @@ def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruct
         case Store():
             _store(platform, notebook, state, pc, instruction)
         case Atomic():
-            _atomic(notebook, state, pc, instruction)
+            _atomic(platform, notebook, state, pc, instruction)
         case _:
             assert_never(instruction)
 
@@ -204,7 +204,7 @@ def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: L
     value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
     match base.kind:
         case Kind.STACK:
-            value = _load_stack(notebook, state, pc, base, load)
+            value = _load_stack(platform, notebook, state, pc, base, load)
         case Kind.PACKET | Kind.PACKET_META:
             notebook.reads_packet = True
         case Kind.MAP_VALUE:
@@ -224,11 +224,12 @@ def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: L
     return value
 
 
-def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Load) -> Value:
+def _load_stack(platform: Platform, notebook: Notebook, state: State, pc: int, base: Value, load: Load) -> Value:
     size = load.size.bytes
     stack = state.stack_of(base.target)
     low, high = stack_range(base, load.offset, size)
     notebook.deepen(state.starts[base.target], low)
+    _no_rest(platform, stack, pc, low, high)
     if base.number.const is None:
         for index in range(low // 8, (high + 7) // 8):
             read(state, slot_bit(base.target, index))
@@ -242,6 +243,16 @@ def _load_stack(notebook: Notebook, state: State, pc: int, base: Value, load: Lo
     if value is None or (load.signed and value.kind is not Kind.NUMBER):
         raise Rejected(Failure(FailureCode.STACK, f"reads a part of the pointer that is stored at fp{low & ~7:+}"), pc)
     return value
+
+
+def _no_rest(platform: Platform, stack: dict[int, Slot], pc: int, low: int, high: int) -> None:
+    """Refuse to read what is left of a pointer in [low, high)."""
+    if platform.policy.leaks == "warn":
+        return
+    for index, mask in stack_bytes(low, high):
+        slot = stack.get(index)
+        if slot is not None and slot.rest & mask:
+            raise Rejected(Failure(FailureCode.LEAK, f"reads what is left of a pointer at fp{index * 8:+}"), pc)
 
 
 def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int, load: Load) -> Value:
@@ -298,7 +309,7 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
     write_stack(state, base.target, low, size, value)
 
 
-def _atomic(notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
+def _atomic(platform: Platform, notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
     registers, size = state.registers, atomic.size.bytes
     base = registers[atomic.dst]
     _note_access(notebook, pc, None)
@@ -306,6 +317,7 @@ def _atomic(notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
         low, high = stack_range(base, atomic.offset, size)
         notebook.deepen(state.starts[base.target], low)
         stack = state.stack_of(base.target)
+        _no_rest(platform, stack, pc, low, high)
         for index in range(low // 8, (high + 7) // 8):
             read(state, slot_bit(base.target, index))
             slot = stack.get(index)
