@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self, final
 
-from runtime.errors import InputError, ObjectError
+from runtime.errors import InputError, ObjectError, UnsupportedError
 from runtime.inventory import next_program_id
 from runtime.maps import Map, create, possible_cpus
 from runtime.object import read_object
@@ -172,8 +172,16 @@ class Program:
         """The maps of the object, in the order that the code's map indices mean."""
         return tuple(self.owner.maps.values())
 
+    def require_driver(self) -> None:
+        """Raises UnsupportedError for a program that can be verified, and that nothing here runs."""
+        if self.type.driver is None:
+            raise UnsupportedError(
+                f"program {self.name!r} is of type {self.type.name}: it can be verified, and no hook here runs it"
+            )
+
     def executable(self, engine: str | None = None) -> Executable:
         """The program, ready to run on that engine; what its tail calls may reach is made ready too."""
+        self.require_driver()
         from runtime.engine import engine_named  # engines are heavy: only who runs a program pays for one
 
         wanted = engine or self.owner.engine

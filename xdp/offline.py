@@ -23,6 +23,7 @@ from xdp.source import Source, select
 from xdp.verdict import Verdict
 
 if TYPE_CHECKING:
+    from runtime.loader import Program
     from xdp.hooks.kernel import KernelHook
 
 __all__ = ["Report", "Timeline", "replay"]
@@ -107,7 +108,7 @@ class Report:
 
 
 def replay(
-    program: XdpProgram,
+    program: XdpProgram | Program,
     captures: Paths,
     *,
     engine: str | None = None,
@@ -129,18 +130,18 @@ def replay(
     `engine` is "jit", "interpreter" or "kernel" (default: the object's). `clock` "packet" gives programs the capture's time,
     "wall" the machine's. `verdicts` names a file for one JSON line a frame (with `hashes`, the SHA-256 of what the
     program left), `out` a folder for frames by verdict as pcapng. `progress` is called with frames done and
-    frames in all. Raises CaptureError, VerificationError, and OSError for outputs that cannot be written.
+    frames in all. Raises UnsupportedError for programs that no hook runs, CaptureError, VerificationError, and OSError for outputs that cannot be written.
     """
     paths = [captures] if isinstance(captures, str | Path) else list(captures)
-    wanted = engine or program.program.owner.engine
+    bare = program.program if isinstance(program, XdpProgram) else program
+    bare.require_driver()
+    wanted = engine or bare.owner.engine
     with ExitStack() as stack:
         source = stack.enter_context(closing(Source.open(paths, loop=loop, limit=limit, wrap=wrap)))
         sinks = _sinks(stack, program.name, verdicts, out, hashes=hashes)
         if sinks:
             source.batch_size = _KEPT
-        hook = hook_on(
-            program.program, wanted, ifindex=ifindex, queue=queue, seed=seed, wall=clock == "wall", keep=bool(sinks)
-        )
+        hook = hook_on(bare, wanted, ifindex=ifindex, queue=queue, seed=seed, wall=clock == "wall", keep=bool(sinks))
         stack.callback(hook.close)
         tally = _Tally(Timeline(*source.span()) if timeline else None)
         started = time.perf_counter_ns()
@@ -148,7 +149,7 @@ def replay(
         elapsed = time.perf_counter_ns() - started
         for sink in sinks:
             sink.finish()
-        return tally.report(program, paths, wanted, elapsed, source.damage)
+        return tally.report(bare, paths, wanted, elapsed, source.damage)
 
 
 def _sinks(
@@ -211,11 +212,11 @@ class _Tally:
             self.timeline.add(batch.timestamps, found)
 
     def report(
-        self, program: XdpProgram, paths: Sequence[str | Path], engine: str, elapsed: int, damage: list[str]
+        self, program: Program, paths: Sequence[str | Path], engine: str, elapsed: int, damage: list[str]
     ) -> Report:
         """The counts as a report."""
         return Report(
-            object=program.program.owner.spec.name,
+            object=program.owner.spec.name,
             program=program.name,
             captures=tuple(os.fspath(path) for path in paths),
             engine=engine,

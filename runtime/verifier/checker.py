@@ -291,5 +291,7 @@ def _returns(platform: Platform, state: State) -> Failure | None:
         return None
     low, high = value.number.smin, value.number.smax
     if low < allowed[0] or high > allowed[1]:
-        return Failure(FailureCode.RETURN, f"r0 is in [{low}, {high}]; programs of this type return {list(allowed)}")
+        attach = platform.program_type.attach
+        name = f"{attach.name if attach else platform.program_type.name} programs"
+        return Failure(FailureCode.RETURN, f"r0 is in [{low}, {high}]; {name} return {list(allowed)}")
     return None

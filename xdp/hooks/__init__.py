@@ -26,7 +26,11 @@ def hook_on(
     wall: bool = False,
     keep: bool = False,
 ) -> Hook | KernelHook:
-    """A hook of that program on that engine. `wall`: clocks are the machine's; `keep`: outputs stay."""
+    """A hook of that program on that engine. `wall`: clocks are the machine's; `keep`: outputs stay.
+
+    Raises UnsupportedError for programs that no hook runs.
+    """
+    program.require_driver()
     from runtime.spec import ClockMode
 
     if engine == "kernel":
