@@ -76,11 +76,11 @@ _CTX_HARD_END: Final = 56
 _CTX_LOWEST: Final = 64
 _CTX_SIZE: Final = 72
 
-_PIECE: Final = 32
 _HEADROOM: Final = 256
 HARD_SIZE: Final = 4096 - 320
 """From the start of the headroom to the last byte that adjust_tail may reach: a page without skb_shared_info."""
 _TAILROOM: Final = 128
+_PIECE: Final = 32  # one vector
 _LONG: Final = 256  # from here on the C library copies and compares faster
 
 _ENV_CLOCK: Final = int(Env.CLOCK)
@@ -95,31 +95,6 @@ def _hard_size(caplen: int) -> int:
     if _HEADROOM + caplen <= HARD_SIZE:
         return HARD_SIZE
     return _HEADROOM + caplen + _TAILROOM
-
-
-@native
-def _copy(target: int, source: int, size: int) -> int:
-    """Copy a frame in pieces that need no call; the last one may overlap the one before."""
-    if size < _PIECE:
-        memcpy(target, source, size)
-        return 0
-    last = size - _PIECE
-    at = 0
-    while at < last:
-        memcpy(target + at, source + at, _PIECE)
-        at += _PIECE
-    memcpy(target + last, source + last, _PIECE)
-    return 0
-
-
-@native
-def _differs(a: int, b: int, size: int) -> int:
-    """1 when two frames of that size are not the same; most that are not differ in the first piece."""
-    if size < _PIECE:
-        return 1 - memeq(a, b, size)
-    if memeq(a, b, _PIECE) == 0:
-        return 1
-    return 1 - memeq(a + _PIECE, b + _PIECE, size - _PIECE)
 
 
 @native
@@ -142,9 +117,9 @@ def _copy(to: int, source: int, size: int) -> int:
     if size > _LONG:
         return memcpy(to, source, size)
     at = 0
-    while at + 32 <= size:
-        memcpy(to + at, source + at, 32)
-        at += 32
+    while at + _PIECE <= size:
+        memcpy(to + at, source + at, _PIECE)
+        at += _PIECE
     if size & 16 != 0:
         memcpy(to + at, source + at, 16)
         at += 16
@@ -164,15 +139,15 @@ def _copy(to: int, source: int, size: int) -> int:
 
 @native
 def _equal(a: int, b: int, size: int) -> int:
-    """memeq, in pieces of 32 bytes, of which the last two may overlap."""
-    if size < 32 or size > _LONG:
+    """memeq, in pieces, of which the last two may overlap."""
+    if size < _PIECE or size > _LONG:
         return memeq(a, b, size)
-    at = 32
+    at = _PIECE
     while at < size:
-        if memeq(a + at - 32, b + at - 32, 32) == 0:
+        if memeq(a + at - _PIECE, b + at - _PIECE, _PIECE) == 0:
             return 0
-        at += 32
-    return memeq(a + size - 32, b + size - 32, 32)
+        at += _PIECE
+    return memeq(a + size - _PIECE, b + size - _PIECE, _PIECE)
 
 
 @native
