@@ -14,7 +14,7 @@ from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
-from xdp.linux import LINUX_HELPER_ROWS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS
+from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS
 from xdp.maps import XDP_MAP_KINDS
 from xdp.verdict import VERDICTS
 
@@ -65,14 +65,16 @@ XDP_EXTENSION: Final = Extension(
 )
 
 _RUN_HERE: Final = frozenset(row.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for row in extension.helpers)
+_MADE_HERE: Final = frozenset(row.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for row in extension.map_kinds)
 
 LINUX_EXTENSION: Final = Extension(
     name="linux",
     program_types=LINUX_PROGRAM_TYPES,
     helpers=tuple(row for row in LINUX_HELPER_ROWS if row.id not in _RUN_HERE),
+    map_kinds=tuple(row for row in LINUX_MAP_KINDS if row.id not in _MADE_HERE),
     sections=LINUX_SECTIONS,
 )
-"""The other program types of Linux, and the helpers that nothing here runs: for verification."""
+"""The other program types of Linux, and the helpers and maps that nothing here runs: for verification."""
 
 
 @cache

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self, final
 
-from runtime.errors import MapError
+from runtime.errors import MapError, UnsupportedError
 from runtime.maps import arena as layout
 from runtime.maps.arena import Arena
 from runtime.maps.caller import caller
@@ -330,8 +330,12 @@ def create(
 
     `cpus` is how many slots per-CPU values have: no worker may have a CPU number that is not below it. `number` is the
     map's id, `seed` is mixed into hashes. `compiled` chooses how Python's own calls run the natives; False
-    is for tests. Raises MapError with the errno that Linux gives for such a map, and ENOMEM.
+    is for tests. Raises UnsupportedError for a kind that is only verified, MapError with the errno that Linux gives for such a map, and ENOMEM.
     """
+    if kind.verified_only:
+        raise UnsupportedError(
+            f"map {spec.name!r} is of type {kind.name}: programs that use it can be verified, and nothing here runs them"
+        )
     if not 0 < cpus <= layout.MAX_CPUS:
         raise MapError(f"map {spec.name!r}: {cpus} CPUs", errno=EINVAL)
     size = kind.size(spec.key_size, spec.value_size, spec.max_entries, spec.flags, cpus)

@@ -66,7 +66,8 @@ class MapKind:
     `per_cpu`: a value holds one slot of round_up(value_size, 8) bytes for each CPU.
     `bounded_array`: keys are indices below max_entries (lookups of a constant key below it cannot fail).
     `value_is`: what the value means to the engine: "data", "program" (PROG_ARRAY), "map" (map-in-map), "device",
-    "cpu", "socket", "event". `program_writable`: programs may update and delete.
+    "cpu", "socket", "event". `program_writable`: programs may update and delete. `verified_only`: the verifier knows the kind
+    by its number, and such maps cannot be made; the natives are then never called.
     """
 
     id: int
@@ -83,6 +84,7 @@ class MapKind:
     fixed_key_size: int = 0
     fixed_value_size: int = 0
     program_writable: bool = True
+    verified_only: bool = False
 
 
 @final
