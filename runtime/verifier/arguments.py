@@ -45,7 +45,8 @@ def check_call(platform: Platform, state: State, number: int) -> Failure | None:
             return Failure(FailureCode.HELPER, f"bpf_{helper.name} acquires a reference, which is not supported")
     if helper.prototype.gpl_only and platform.spec.license not in _GPL:
         return Failure(
-            FailureCode.HELPER, f"bpf_{helper.name} is for GPL programs; the license is {platform.spec.license!r}"
+            FailureCode.HELPER,
+            f"bpf_{helper.name} is for GPL programs; the license is {platform.spec.license!r}: declare a compatible one, or do without",
         )
     for position, arg in enumerate(helper.prototype.args, 1):
         failure = _argument(platform, state, helper, position, arg)
@@ -79,19 +80,22 @@ def memory_size(platform: Platform, state: State, helper: Helper, position: int)
 def _argument(platform: Platform, state: State, helper: Helper, position: int, arg: Arg) -> Failure | None:
     value = state.registers[position]
     if value.kind is Kind.UNINIT:
-        return Failure(FailureCode.UNINIT_REG, f"r{position} was not written on this path")
+        return Failure(FailureCode.UNINIT_REG, f"r{position} was not written on this path: set it first")
     if arg.type not in _RUNNABLE:
         return _bad(f"arguments of type {arg.type.value} are not supported")
     match arg.type:
         case ArgType.ANYTHING:
             if value.kind is not Kind.NUMBER and platform.policy.leaks == "reject":
-                return Failure(FailureCode.LEAK, f"r{position} is {value.kind.words} where a number is expected")
+                return Failure(
+                    FailureCode.LEAK, f"r{position} is {value.kind.words} where a number is expected: pass a number"
+                )
             return None
         case ArgType.CONTEXT:
             if arg.nullable and value.kind is Kind.NUMBER and value.number.const == 0:
                 return None
             if value.kind is not Kind.CONTEXT or value.offset:
-                return _bad(f"r{position} is {value.kind.words}; the unmoved context is wanted")
+                moved = f", moved by {value.offset}" if value.offset else ""
+                return _bad(f"r{position} is {value.kind.words}{moved}; the context as the program got it is wanted")
             return None
         case ArgType.CONST_MAP:
             return _map(platform, value, helper, position)
@@ -124,7 +128,11 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
     if kind is None:
         return _bad(f"map {spec.name!r} is of a type that is not known here")
     if helper.builtin == "tail_call":
-        return None if kind.value_is == "program" else _bad(f"map {spec.name!r} is no program array")
+        return (
+            None
+            if kind.value_is == "program"
+            else _bad(f"map {spec.name!r} is no program array: declare it as BPF_MAP_TYPE_PROG_ARRAY")
+        )
     op = helper.map_op
     if op is None:
         if helper.native or helper.builtin or spec.kind in helper.map_types:
@@ -142,11 +150,15 @@ def _size(value: Value, position: int, arg: Arg) -> Failure | None:
         return _bad(f"r{position} is {value.kind.words}; a size is wanted")
     scalar = value.number
     if scalar.smin < 0:
-        return _bad(f"r{position}, a size, may be negative ({scalar.smin}): check it first")
+        return _bad(
+            f"r{position}, a size, is at least {scalar.smin} and may be negative: make it unsigned, or check that it is positive"
+        )
     if scalar.umax >= _MAX_SIZE:
-        return _bad(f"r{position}, a size, has no upper bound: compare it with a limit first")
+        return _bad(
+            f"r{position}, a size, is up to {scalar.umax}: compare it with the size of the buffer first, or mask it"
+        )
     if scalar.umin == 0 and arg.type is ArgType.CONST_SIZE:
-        return _bad(f"r{position}, a size, may be 0: check it first")
+        return _bad(f"r{position}, a size, is in [0, {scalar.umax}] and may not be 0: leave when it is 0 first")
     return None
 
 
@@ -162,7 +174,7 @@ def _memory(platform: Platform, state: State, helper: Helper, position: int, arg
     if value.kind is Kind.NUMBER:
         if value.number.const == 0 and arg.nullable:
             return None if not sized or size == 0 else _bad(f"r{position} is null and r{position + 1} is not 0")
-        return _bad(f"r{position} is a number; a pointer to {size} bytes is wanted")
+        return _bad(f"r{position} is a number; a pointer to {size} bytes is wanted: pass the address of a variable")
     if value.kind in _REGIONS and not (
         helper.prototype.packet_access and platform.program_type.context.region_in_helpers
     ):
@@ -189,5 +201,8 @@ def _clean(state: State, value: Value, size: int) -> Failure | None:
         if slot is not None and slot.rest & mask:
             return Failure(FailureCode.LEAK, f"bytes at fp{index * 8:+} are left of a pointer")
         if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
-            return Failure(FailureCode.LEAK, f"bytes at fp{index * 8:+} hold {slot.value.kind.words}")
+            return Failure(
+                FailureCode.LEAK,
+                f"bytes at fp{index * 8:+} hold {slot.value.kind.words}, an address: store a number there",
+            )
     return None

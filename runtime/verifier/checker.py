@@ -54,7 +54,10 @@ def check(platform: Platform, state: State, obligation: Obligation) -> Failure |
             return _readable(state, register)
         case Writable(register):
             if register == FRAME_POINTER:
-                return Failure(FailureCode.INSTRUCTION, "writes r10, the frame pointer, which is read-only")
+                return Failure(
+                    FailureCode.INSTRUCTION,
+                    "writes r10, the frame pointer, which is read-only: copy it, and move the copy",
+                )
             return None
         case NoPointer(register, what):
             value = state.registers[register]
@@ -92,23 +95,28 @@ def check(platform: Platform, state: State, obligation: Obligation) -> Failure |
 def _readable(state: State, register: int) -> Failure | None:
     kind = state.registers[register].kind
     if kind is Kind.UNINIT:
-        return Failure(FailureCode.UNINIT_REG, f"r{register} is read before it was written on this path")
+        hint = ": a call leaves r1 to r5 unset; keep the value in r6 to r9" if 1 <= register <= 5 else ": set it first"
+        return Failure(FailureCode.UNINIT_REG, f"r{register} is read before it was written on this path{hint}")
     return None
 
 
 def _immediate(op: AluOp, width: int, value: int) -> Failure | None:
     if op in (AluOp.LSH, AluOp.RSH, AluOp.ARSH):
         if not 0 <= value < width:
-            return Failure(FailureCode.INSTRUCTION, f"shifts {width} bits by {value}")
+            return Failure(
+                FailureCode.INSTRUCTION, f"shifts {width} bits by {value}: the amount must be 0 to {width - 1}"
+            )
     elif value == 0:
-        return Failure(FailureCode.INSTRUCTION, "divides by the constant 0")
+        return Failure(FailureCode.INSTRUCTION, "divides by the constant 0: the divisor must be another number")
     return None
 
 
 def _whole(platform: Platform, value: Value, register: int) -> Failure | None:
     if value.kind is Kind.NUMBER or platform.policy.leaks == "warn":
         return None
-    return Failure(FailureCode.LEAK, f"r{register} is {value.kind.words}; half of it as a number leaks an address")
+    return Failure(
+        FailureCode.LEAK, f"r{register} is {value.kind.words}; half of it as a number leaks an address: use all 64 bits"
+    )
 
 
 def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure | None:
@@ -129,7 +137,10 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
     if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or related)):
         return None
     names = sorted({left.kind.words, Kind(group).words})
-    return Failure(FailureCode.LEAK, f"compares {' with '.join(names)}: the outcome tells where memory lies")
+    return Failure(
+        FailureCode.LEAK,
+        f"compares {' with '.join(names)}: the outcome tells where memory lies: compare two pointers into the same memory, or two numbers",
+    )
 
 
 def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | None:
@@ -168,14 +179,20 @@ def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
 
 
 def _no_math(message: str) -> Failure:
-    return Failure(FailureCode.POINTER_ARITHMETIC, f"{message} is not allowed")
+    return Failure(
+        FailureCode.POINTER_ARITHMETIC,
+        f"{message} is not allowed: pointers into the packet, the stack and map values move by + and - of numbers, in 64 bits",
+    )
 
 
 def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Failure | None:
     if wanted.op not in (AluOp.ADD, AluOp.SUB) or wanted.width != 64:
         return _no_math(f"{wanted.width}-bit {wanted.op.name} on {pointer.kind.words}")
     if pointer.kind is Kind.MAP_VALUE_OR_NULL:
-        return Failure(FailureCode.NULL_DEREF, "arithmetic on a map value that may be null: test it first")
+        return Failure(
+            FailureCode.NULL_DEREF,
+            "moves the result of a lookup, which may be null: leave when it is null before it is moved",
+        )
     if pointer.kind not in _MOVABLE:
         return _no_math(f"arithmetic on {pointer.kind.words}")
     if low != high and pointer.kind is Kind.CONTEXT:
@@ -184,7 +201,7 @@ def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Fa
     if (low <= -_MAX_OFFSET or high >= _MAX_OFFSET) and (not unsigned_wrap or low == high):
         return Failure(
             FailureCode.POINTER_ARITHMETIC,
-            f"{pointer.kind.words} is moved by [{low}, {high}], which is not bounded: compare the number with a limit first",
+            f"{pointer.kind.words} is moved by a number in [{low}, {high}]: compare the number with both its limits first, or mask it",
         )
     return None
 
@@ -192,7 +209,10 @@ def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Fa
 def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
     value = state.registers[wanted.base]
     if wanted.atomic and value.kind not in (Kind.STACK, Kind.MAP_VALUE):
-        return Failure(FailureCode.BAD_DEREF, f"an atomic operation on {value.kind.words}; stack and map values only")
+        return Failure(
+            FailureCode.BAD_DEREF,
+            f"an atomic operation through {value.kind.words}: only the stack and map values take them; use a load and a store",
+        )
     if value.kind is Kind.CONTEXT and value.offset:
         return Failure(
             FailureCode.CONTEXT, f"r{wanted.base} is the context, moved by {value.offset}; it is used unmoved"
@@ -217,13 +237,19 @@ def _context(platform: Platform, offset: int, wanted: Access) -> Failure | None:
     verb = "written" if wanted.write else "read"
     if field is None:
         return Failure(
-            FailureCode.CONTEXT, f"offset {offset}, {wanted.size} bytes wide, is no field of struct {layout.name}"
+            FailureCode.CONTEXT,
+            f"struct {layout.name} has no field at offset {offset} that is {verb} {wanted.size} bytes wide: "
+            "use the struct of this program type",
         )
     widths = field.writes if wanted.write else field.reads
     if wanted.size not in widths:
-        ways = f"only in widths {', '.join(map(str, widths))}" if widths else "not"
+        name = f"{layout.name}.{field.name}"
+        if not widths:
+            return Failure(FailureCode.CONTEXT, f"{name} may not be {verb} by programs of this type")
+        ways = " or ".join(map(str, sorted(widths)))
         return Failure(
-            FailureCode.CONTEXT, f"{layout.name}.{field.name} may be {verb} {ways}; this is {wanted.size} bytes"
+            FailureCode.CONTEXT,
+            f"{name} is {verb} {wanted.size} bytes wide, and may only be {ways}: use the whole field",
         )
     if offset % wanted.size or (field.from_start and offset != field.offset):
         where = "from its first byte" if field.from_start else f"at multiples of {wanted.size}"
@@ -244,7 +270,8 @@ def _storable(platform: Platform, state: State, wanted: Storable) -> Failure | N
         if platform.policy.leaks == "warn" and base.kind is not Kind.CONTEXT and wanted.size == 8:
             return None
         return Failure(
-            FailureCode.LEAK, f"r{wanted.value} is {value.kind.words}; storing it in {base.kind.words} leaks it"
+            FailureCode.LEAK,
+            f"r{wanted.value} is {value.kind.words}; storing it through {base.kind.words} leaks it: store a number",
         )
     if wanted.size != 8:
         return Failure(FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; it is stored whole or not at all")
@@ -274,18 +301,19 @@ def _packet_load(platform: Platform, state: State) -> Failure | None:
 def _returns(platform: Platform, state: State) -> Failure | None:
     value = state.registers[0]
     if value.kind is Kind.UNINIT:
-        return Failure(FailureCode.UNINIT_REG, "r0, the return value, was not written on this path")
+        return Failure(FailureCode.UNINIT_REG, "r0, the return value, was not written on this path: return a number")
     if state.frames:
         frame = state.frames[-1]
         if value.kind is Kind.STACK and value.target >= state.depth:
             return Failure(FailureCode.STACK, "a function returns a pointer to its own stack")
         if frame.callback is not None and (value.kind is not Kind.NUMBER or value.number.umax > 1):
-            return Failure(FailureCode.RETURN, "a callback returns 0 to go on or 1 to stop")
+            what = f"in [{value.number.smin}, {value.number.smax}]" if value.kind is Kind.NUMBER else value.kind.words
+            return Failure(FailureCode.RETURN, f"a callback returns 0 to go on or 1 to stop; here r0 is {what}")
         return None
     if value.kind is not Kind.NUMBER:
         if platform.policy.leaks == "warn":
             return None
-        return Failure(FailureCode.LEAK, f"r0 is {value.kind.words}; returning it leaks an address")
+        return Failure(FailureCode.LEAK, f"r0 is {value.kind.words}; returning it leaks an address: return a number")
     allowed = platform.program_type.returns
     if allowed is None:
         return None

@@ -19,6 +19,7 @@ __all__ = ["check_memory", "clobber_stack", "read_stack", "stack_bytes", "stack_
 
 _MAX_OFFSET = 1 << 29
 _FULL = 0xFF
+_NULL_PAGE = 4096  # a member of a struct at null is as null as its start
 
 
 def check_memory(
@@ -48,15 +49,22 @@ def check_memory(
             name = platform.maps[value.target].name
             return Failure(
                 FailureCode.NULL_DEREF,
-                f"r{register} is the result of a lookup in {name!r} and may be null: test it first",
+                f"r{register} is the result of a lookup in {name!r} and may be null: leave when it is null before this access",
             )
         case Kind.STALE:
             return Failure(
                 FailureCode.STALE_POINTER,
-                f"r{register} points into the packet as it was before a helper moved it: load data and data_end again",
+                f"r{register} points into the packet as it was before a helper moved it: load data and data_end again, and compare",
             )
         case _:
-            return Failure(FailureCode.BAD_DEREF, f"r{register} is {value.kind.words}, which cannot be dereferenced")
+            return Failure(FailureCode.BAD_DEREF, _no_pointer(value, register))
+
+
+def _no_pointer(value: Value, register: int) -> str:
+    if value.kind is Kind.NUMBER and value.number.const is not None and 0 <= value.number.const < _NULL_PAGE:
+        return f"r{register} is null on this path: leave when it is null, and use it when it is not"
+    known = f"{value.kind.words}, which cannot be dereferenced"
+    return f"r{register} is {known}: take a pointer from the context, a lookup or a variable"
 
 
 def stack_range(value: Value, offset: int, size: int) -> tuple[int, int]:
@@ -67,10 +75,14 @@ def stack_range(value: Value, offset: int, size: int) -> tuple[int, int]:
 def _check_stack(value: Value, offset: int, size: int, *, direct: bool) -> Failure | None:
     low, high = stack_range(value, offset, size)
     if low < -STACK_SIZE or high > 0:
-        return Failure(FailureCode.STACK, f"touches bytes [{low}, {high}) of the stack, which is [-{STACK_SIZE}, 0)")
+        return Failure(
+            FailureCode.STACK,
+            f"touches bytes [{low}, {high}) of the stack, which is [-{STACK_SIZE}, 0): limit the index or the size",
+        )
     if direct and (value.number.mask & size - 1 or (value.number.value + value.offset + offset) % size):
         return Failure(
-            FailureCode.ALIGNMENT, f"touches {size} bytes at fp{low:+}; the stack is accessed in aligned pieces"
+            FailureCode.ALIGNMENT,
+            f"touches {size} bytes at fp{low:+}; the stack is accessed in aligned pieces: use a multiple of {size}",
         )
     return None
 
@@ -84,16 +96,26 @@ def _check_packet(
     start = value.offset + offset
     room = state.room.get(value.id, 0)
     if value.number.smin < 0:
-        return Failure(FailureCode.PACKET_OOB, f"the {layout.region} pointer may lie before the start of the data")
+        message = f"data is moved by at least {value.number.smin}, before the start of the {layout.region}"
+        return Failure(FailureCode.PACKET_OOB, f"{message}: leave when the number is negative first")
     if start < 0 or start + size > room:
         name = "metadata" if value.kind is Kind.PACKET_META else layout.region
         limit = "data" if value.id == META_BASE or value.kind is Kind.PACKET_META else "data_end"
-        return Failure(
-            FailureCode.PACKET_OOB,
-            f"reads or writes bytes {start} to {start + size - 1} of the {name}, of which {room} are proven to be there: "
-            f"compare the pointer + {start + size} with {limit} first",
-        )
+        span = f"byte {start}" if size == 1 else f"bytes {start} to {start + size - 1}"
+        touched = f"{'writes' if write else 'reads'} {span} of the {name}"
+        if start < 0:
+            return Failure(FailureCode.PACKET_OOB, f"{touched}, before its start: nothing proves what lies there")
+        return Failure(FailureCode.PACKET_OOB, _missing_check(value, touched, start + size, room, limit))
     return None
+
+
+def _missing_check(value: Value, touched: str, end: int, room: int, limit: str) -> str:
+    begin = "data_meta" if value.kind is Kind.PACKET_META or value.id == META_BASE else "data"
+    moved = ""
+    if value.number.const is None:
+        moved = f" behind {begin} + x, x in [{value.number.smin}, {value.number.smax}]"
+        begin += " + x"
+    return f"{touched}{moved}, of which {room} are proven to be there: leave when {begin} + {end} > {limit} first"
 
 
 def _check_map_value(
@@ -103,16 +125,27 @@ def _check_map_value(
     start = value.offset + offset
     low, high = value.number.smin + start, value.number.umax + start + size
     if low < 0 or value.number.umax >= _MAX_OFFSET or high > spec.value_size:
-        return Failure(
-            FailureCode.MAP_OOB,
-            f"touches bytes [{low}, {min(high, 1 << 32)}) of a value of {spec.name!r}, which has {spec.value_size}",
+        touched = (
+            f"touches bytes [{low}, {min(high, 1 << 32)}) of a value of {spec.name!r}, which has {spec.value_size}"
         )
+        if value.number.const is not None or size > spec.value_size:
+            return Failure(FailureCode.MAP_OOB, f"{touched}: declare a larger value, or touch less of it")
+        return Failure(FailureCode.MAP_OOB, f"{touched}: keep the offset in [0, {spec.value_size - size}] by a check")
     if aligned and (value.number.const is None or (value.number.const + start) % size):
-        return Failure(FailureCode.ALIGNMENT, f"an atomic operation on {size} bytes at offset {low} of {spec.name!r}")
+        return Failure(
+            FailureCode.ALIGNMENT,
+            f"an atomic operation on {size} bytes at offset {low} of {spec.name!r}: use a multiple of {size}",
+        )
     if write and not platform.map_writable(value.target):
-        return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")
-    if not write and not platform.map_readable(value.target):
-        return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is write-only for programs")
+        return Failure(
+            FailureCode.READ_ONLY,
+            f"writes a value of {spec.name!r}, which is read-only for programs: keep what changes in another map",
+        )
+    if (aligned or not write) and not platform.map_readable(value.target):
+        return Failure(
+            FailureCode.READ_ONLY,
+            f"reads a value of {spec.name!r}, which is write-only for programs: keep what is read in another map",
+        )
     return None
 
 

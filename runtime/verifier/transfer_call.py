@@ -187,7 +187,13 @@ def call_function(state: State, pc: int, target: int) -> int:
 
 def _push(state: State, frame: Frame, pc: int, target: int) -> None:
     if state.depth + 2 > MAX_FRAMES:
-        raise Rejected(Failure(FailureCode.CALL, f"more than {MAX_FRAMES} functions are active at once"), pc)
+        raise Rejected(
+            Failure(
+                FailureCode.CALL,
+                f"more than {MAX_FRAMES} functions are active at once: inline some, or make recursion a loop",
+            ),
+            pc,
+        )
     arguments = frame.registers[1:6]
     state.frames = (*state.frames, frame)
     state.starts = (*state.starts, target)
