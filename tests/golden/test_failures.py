@@ -6,7 +6,9 @@ Not here: rules of the verifier one by one (tests/runtime/verifier).
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ import pytest
 from runtime.errors import VerificationError
 from runtime.verifier import FailureCode
 from tests.golden.failures.cases import CASES, Case, clang, compiled, judge
+from tests.golden.failures.make_document import DOCUMENT, document
 from tests.support.objects import BPFFS, answer
 
 needs_clang = pytest.mark.skipif(clang() is None, reason="clang is not installed")
@@ -71,3 +74,22 @@ def test_the_kernel_accepts_the_fix(case: Case, tmp_path: Path) -> None:
         answer("bpftool", "prog", "loadall", str(target), str(pins))
     finally:
         shutil.rmtree(pins, ignore_errors=True)
+
+
+def _version() -> str:
+    """What clang says of itself."""
+    command = clang()
+    return subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout if command else ""
+
+
+def test_the_document_has_a_section_for_each_code() -> None:
+    """docs/verification-failures.md has one heading for each code that the verifier may answer."""
+    headings = re.findall(r"^## (.+)$", DOCUMENT.read_text(), re.MULTILINE)
+    assert headings == [*FailureCode, "Warnings"]
+
+
+def test_the_document_is_what_the_generator_makes() -> None:
+    """With clang 19 the committed document comes out of the programs and the verifier anew."""
+    if "clang version 19." not in _version():
+        pytest.skip("the committed document was made with clang 19")
+    assert DOCUMENT.read_text() == document(), "run `python -m tests.golden.failures.make_document`"
