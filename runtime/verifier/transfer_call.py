@@ -102,7 +102,7 @@ def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper
         case ReturnType.MAP_VALUE_OR_NULL | ReturnType.MAP_VALUE:
             index = map_argument(helper, state)
             assert index is not None
-            if _always_found(platform, state, helper, index):
+            if helper.prototype.ret is ReturnType.MAP_VALUE or _always_found(platform, state, helper, index):
                 return Value(Kind.MAP_VALUE, ZERO, 0, 0, index)
             return Value(Kind.MAP_VALUE_OR_NULL, ZERO, 0, notebook.fresh_id(), index)
         case _:
