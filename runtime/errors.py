@@ -84,15 +84,19 @@ class VerificationError(XdpsimError):
     """A program that could not be proven safe.
 
     `code` is stable (see docs/verification-failures.md); `pc` is the slot of the
-    instruction at fault; `source` is "file:line" or "" without line info; `log` is the whole story.
+    instruction at fault; `source` is "file:line" or "" without line info; `log` is the whole story; `suspect` is what
+    a trial of the program takes (runtime.verifier.Suspect), or None where the code is no program.
     """
 
-    def __init__(self, message: str, *, code: str, pc: int, source: str = "", log: str = "") -> None:
+    def __init__(
+        self, message: str, *, code: str, pc: int, source: str = "", log: str = "", suspect: object = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.pc = pc
         self.source = source
         self.log = log
+        self.suspect = suspect
 
 
 @final

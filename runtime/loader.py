@@ -16,7 +16,7 @@ from runtime.inventory import next_program_id
 from runtime.maps import Map, create, possible_cpus
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry, Section
-from runtime.verifier import Policy, VerifiedProgram, verify
+from runtime.verifier import Facts, Policy, VerifiedProgram, verify
 
 __all__ = ["Executable", "LoadedObject", "Program", "load"]
 
@@ -166,6 +166,11 @@ class Program:
     def verified(self) -> VerifiedProgram:
         """The proof; raises VerificationError."""
         return verify(self.spec, self.type, self.owner.spec.maps, self.owner.registry, policy=self.owner.policy)
+
+    @property
+    def facts(self) -> Facts:
+        """What the proof found; raises VerificationError."""
+        return self.verified.facts
 
     @property
     def maps(self) -> tuple[Map, ...]:

@@ -14,7 +14,8 @@ The passes, in order:
 
 from runtime.verifier.failure import FailureCode
 from runtime.verifier.policy import Policy
+from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import Facts, LoopBound, VerifiedProgram
 from runtime.verifier.verify import verify
 
-__all__ = ["Facts", "FailureCode", "LoopBound", "Policy", "VerifiedProgram", "verify"]
+__all__ = ["Facts", "FailureCode", "LoopBound", "Policy", "Suspect", "VerifiedProgram", "verify"]

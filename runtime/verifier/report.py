@@ -5,21 +5,23 @@ Not here: the cause (checker.py).
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Final
 
 from runtime.errors import VerificationError
 from runtime.spec import ProgramSpec
 from runtime.verifier.failure import Rejected
 from runtime.verifier.state import Path, State
+from runtime.verifier.suspect import Suspect
 from runtime.verifier.values import Kind, Value
 
-__all__ = ["error_of"]
+__all__ = ["error_of", "trail"]
 
 _LONGEST_PATH: Final = 40
 
 
-def error_of(spec: ProgramSpec, rejected: Rejected, state: State | None) -> VerificationError:
+def error_of(
+    spec: ProgramSpec, rejected: Rejected, state: State | None, suspect: Suspect | None = None
+) -> VerificationError:
     """The error that leaves the verifier."""
     line = spec.line_at(rejected.pc)
     source = f"{line.file}:{line.line}" if line else ""
@@ -32,16 +34,27 @@ def error_of(spec: ProgramSpec, rejected: Rejected, state: State | None) -> Veri
         log += _path(spec, state.path)
         log.append("  registers there: " + "  ".join(_registers(state)))
     return VerificationError(
-        rejected.failure.message, code=rejected.failure.code, pc=rejected.pc, source=source, log="\n".join(log)
+        rejected.failure.message,
+        code=rejected.failure.code,
+        pc=rejected.pc,
+        source=source,
+        log="\n".join(log),
+        suspect=suspect,
     )
 
 
-def _path(spec: ProgramSpec, path: Path | None) -> list[str]:
+def trail(path: Path | None) -> tuple[tuple[int, bool], ...]:
+    """The decisions of a path, oldest first."""
     steps = []
     while path is not None:
         steps.append((path.pc, path.taken))
         path = path.before
-    shown = list(islice(steps, _LONGEST_PATH))[::-1]
+    return tuple(reversed(steps))
+
+
+def _path(spec: ProgramSpec, path: Path | None) -> list[str]:
+    steps = trail(path)
+    shown = steps[-_LONGEST_PATH:]
     lines = ["  how execution gets there:"] if shown else []
     if len(steps) > len(shown):
         lines.append(f"    … {len(steps) - len(shown)} earlier decisions")

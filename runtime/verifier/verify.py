@@ -9,7 +9,9 @@ Not here: any pass.
 
 from __future__ import annotations
 
-from runtime.isa import CallLocal, Code, LoadFunction
+from dataclasses import replace
+
+from runtime.isa import CallHelper, CallLocal, Code, LoadFunction
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.explore import Explorer, Watcher
@@ -17,7 +19,8 @@ from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph, graph_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
-from runtime.verifier.report import error_of
+from runtime.verifier.report import error_of, trail
+from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
 
 __all__ = ["verify"]
@@ -41,13 +44,15 @@ def verify(
     DOMAIN.trim()
     platform = Platform(spec, program_type, maps, registry, policy or Policy())
     explorer: Explorer | None = None
+    graph: Graph | None = None
     try:
         graph = graph_of(spec.code, spec.subprograms, platform.arguments)
         explorer = Explorer(platform, graph, watcher)
         notebook = explorer.run()
         _combined_stack(spec.code, graph, notebook)
     except Rejected as rejected:
-        raise error_of(spec, rejected, explorer.state if explorer else None) from None
+        suspect = _suspect(platform, graph, explorer, rejected) if graph and explorer else None
+        raise error_of(spec, rejected, explorer.state if explorer else None, suspect) from None
     return VerifiedProgram(
         _SEAL,
         spec=spec,
@@ -55,6 +60,21 @@ def verify(
         maps=maps,
         facts=_facts(spec.code, graph, notebook),
         warnings=_warnings(spec, graph, notebook),
+    )
+
+
+def _suspect(platform: Platform, graph: Graph, explorer: Explorer, rejected: Rejected) -> Suspect:
+    spec = platform.spec
+    numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
+    helpers = {number: helper for number in numbers if (helper := platform.registry.helper(number)) is not None}
+    return Suspect(
+        spec=spec,
+        program_type=platform.program_type,
+        maps=platform.maps,
+        facts=replace(_facts(spec.code, graph, explorer.notebook), helpers=helpers),
+        trail=trail(explorer.state.path),
+        pc=rejected.pc,
+        code=rejected.failure.code,
     )
 
 

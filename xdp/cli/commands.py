@@ -101,6 +101,7 @@ def _verify(parser: ArgumentParser) -> None:
         action="store_true",
         help="the path that leads to the failure; with -j also code, warnings, log",
     )
+    parser.add_argument("--witness", metavar="FILE", help="of a rejected program: the packet that confirms it, as pcap")
 
 
 def _dump(parser: ArgumentParser) -> None:

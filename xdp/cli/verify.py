@@ -23,7 +23,7 @@ from xdp.extension import default_registry
 
 __all__ = ["run"]
 
-_MORE: Final = frozenset({"code", "warnings", "loops", "log"})
+_MORE: Final = frozenset({"code", "warnings", "loops", "witness", "log"})
 
 
 @final
@@ -43,6 +43,7 @@ class _Row:
     code: str | None
     warnings: tuple[str, ...]
     loops: tuple[str, ...]
+    witness: str | None
     log: str
 
 
@@ -52,7 +53,8 @@ def run(arguments: Namespace, output: Output) -> int:
     with blaming(arguments.object):
         spec = read_object(data, name=Path(arguments.object).stem)
     registry = default_registry()
-    rows = [_judge(spec, each, registry, arguments.type) for each in _chosen(spec, arguments.prog)]
+    tried = not output.json or arguments.verbose or arguments.witness is not None
+    rows = [_judge(spec, each, registry, arguments, tried=tried) for each in _chosen(spec, arguments.prog)]
     hidden = frozenset() if arguments.verbose else _MORE
     document = [{key: value for key, value in asdict(row).items() if key not in hidden} for row in rows]
     output.emit(document, "\n".join(_text(row, verbose=arguments.verbose) for row in rows))
@@ -70,8 +72,8 @@ def _chosen(spec: ObjectSpec, name: str | None) -> tuple[ProgramSpec, ...]:
     return found
 
 
-def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name: str | None) -> _Row:
-    kind = program_type(registry, program, type_name)
+def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments: Namespace, *, tried: bool) -> _Row:
+    kind = program_type(registry, program, arguments.type)
     verified: VerifiedProgram | None = None
     failure: VerificationError | None = None
     started = time.perf_counter()
@@ -79,6 +81,8 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name
         verified = verify(program, kind, spec.maps, registry)
     except VerificationError as error:
         failure = error
+    seconds = time.perf_counter() - started
+    witness = _witness(failure, spec, program, registry, arguments.witness) if failure and tried else None
     return _Row(
         section=program.section,
         program=program.name,
@@ -88,12 +92,33 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, type_name
         error=str(failure) if failure else None,
         pc=failure.pc if failure else None,
         source=(failure.source or None) if failure else None,
-        seconds=round(time.perf_counter() - started, 6),
+        seconds=round(seconds, 6),
         code=failure.code if failure else None,
         warnings=verified.warnings if verified else (),
         loops=_loops(program, verified) if verified else (),
+        witness=witness,
         log=failure.log if failure else "",
     )
+
+
+def _witness(
+    failure: VerificationError, spec: ObjectSpec, program: ProgramSpec, registry: Registry, target: str | None
+) -> str:
+    """Whether the failure was seen to happen; its packet goes to the target, as a capture of one frame."""
+    from netdev.capture import PcapWriter
+    from netdev.port import pack
+    from xdp.witness import find_witness
+
+    found = find_witness(failure, spec, registry)
+    if found is None:
+        return "not confirmed: no input was found that does it, and this may be a limit of the analysis"
+    if target is not None:
+        with PcapWriter(target) as file:
+            file.write(pack([found.packet], timestamps=[0]))
+    line = program.line_at(found.pc)
+    place = f"{line.file}:{line.line}" if line else f"instruction {found.pc}"
+    maps = f", with {', '.join(found.entries)} filled," if found.entries else ""
+    return f"confirmed by execution: a packet of {len(found.packet)} bytes{maps} {found.text}, at {place}"
 
 
 def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:
@@ -113,6 +138,8 @@ def _text(row: _Row, *, verbose: bool) -> str:
     else:
         place = f" at {row.source}" if row.source else ""
         lines = [f"REJECTED  {head}", f"          {row.error} [{row.code}], instruction {row.pc}{place}"]
+        if row.witness:
+            lines.append(f"          {row.witness}")
         if verbose and row.log:
             lines += [f"          {line}" for line in row.log.splitlines()]
     lines += [f"          terminates: {loop}" for loop in row.loops]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,11 @@ from xdp.driver import BATCH_SIZE, HARD_SIZE, RING, Batch
 from xdp.verdict import Verdict, verdict_of
 
 if TYPE_CHECKING:
+    from runtime.engine import Executable
     from runtime.loader import Program
+    from runtime.verifier import Facts
 
-__all__ = ["BatchResult", "Hook", "Result", "XdpProgram"]
+__all__ = ["BatchResult", "Hook", "Result", "Runnable", "XdpProgram"]
 
 _LINE: Final = 64
 _SLOT_SLACK: Final = 256 + 128 + _LINE
@@ -69,13 +71,26 @@ class BatchResult:
         return np.where(self.returned > Verdict.XDP_REDIRECT, aborted, self.returned).astype(np.uint32, copy=False)
 
 
+class Runnable(Protocol):
+    """What a hook runs: a loaded program, or one on trial."""
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of it."""
+        ...
+
+    def executable(self, engine: str | None = None) -> Executable:
+        """The program, ready to run."""
+        ...
+
+
 @final
 class Hook:
     """One worker's end of the hook: its environment, its buffers. Not thread-safe; make one for each worker."""
 
     def __init__(
         self,
-        program: Program,
+        program: Runnable,
         *,
         engine: str | None = None,
         ifindex: int = 1,
@@ -85,7 +100,7 @@ class Hook:
         clock: ClockMode = ClockMode.PACKET,
         keep: bool = False,
     ) -> None:
-        facts = program.verified.facts
+        facts = program.facts
         self._executable = program.executable(engine)
         self._copies = keep or facts.writes_packet or facts.moves_packet or _may_tail_call(program)
         self._keep = keep
@@ -187,9 +202,9 @@ def _address(array: NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _may_tail_call(program: Program) -> bool:
+def _may_tail_call(program: Runnable) -> bool:
     """Programs behind a tail call may write the packet, whatever this one does."""
-    return any(helper.builtin == "tail_call" for helper in program.verified.facts.helpers.values())
+    return any(helper.builtin == "tail_call" for helper in program.facts.helpers.values())
 
 
 class _visible:  # noqa: N801  a context manager

@@ -16,7 +16,7 @@ from runtime.spec import MapOp
 
 if TYPE_CHECKING:
     from runtime.maps import Map
-    from runtime.verifier import VerifiedProgram
+    from runtime.verifier import Suspect, VerifiedProgram
 
 __all__ = ["RETURN", "Code", "Machine", "Registers", "Step", "map_call"]
 
@@ -37,7 +37,7 @@ Step = Callable[["Machine", Registers], int]
 class Code:
     """A program's steps by slot, and its maps by index and by address."""
 
-    def __init__(self, program: VerifiedProgram, maps: Sequence[Map]) -> None:
+    def __init__(self, program: VerifiedProgram | Suspect, maps: Sequence[Map]) -> None:
         self.program = program
         self.maps = tuple(maps)
         self.by_address: Mapping[int, Map] = {each.address: each for each in maps}
@@ -101,6 +101,10 @@ class Machine:
         address = ctypes.addressof(frame)
         ctypes.memset(address, 0, _FRAME)
         return address
+
+    def owns(self, address: int) -> bool:
+        """Whether that is a byte of a frame."""
+        return any(0 <= address - ctypes.addressof(frame) < _FRAME for frame in self._frames)
 
     def close(self) -> None:
         """Withdraw the frames from the memory that natives may touch."""

@@ -55,7 +55,7 @@ from runtime.native import (
 )
 from runtime.spec import ContextField, FieldKind, MapOp
 
-__all__ = ["steps"]
+__all__ = ["step_of", "steps"]
 
 _SCALARS: Final = (FieldKind.SCALAR, FieldKind.RESERVED)
 _ATOMICS: Final[dict[tuple[AtomicOp, int], Callable[[int, int], int]]] = {
@@ -74,10 +74,11 @@ _ATOMICS: Final[dict[tuple[AtomicOp, int], Callable[[int, int], int]]] = {
 
 def steps(code: Code) -> tuple[Step, ...]:
     """A step for each slot of the program. Raises UnsupportedError for what this engine cannot run."""
-    return tuple(_step(code, pc, each) for pc, each in enumerate(code.program.spec.code))
+    return tuple(step_of(code, pc, each) for pc, each in enumerate(code.program.spec.code))
 
 
-def _step(code: Code, pc: int, instruction: Instruction) -> Step:
+def step_of(code: Code, pc: int, instruction: Instruction) -> Step:
+    """The step of one slot; raises UnsupportedError."""
     match instruction:
         case Alu() | MoveSigned() | Negate() | ByteSwap():
             return _compute(pc, instruction)

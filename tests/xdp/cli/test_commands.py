@@ -113,10 +113,10 @@ def test_a_rejected_program_is_exit_code_one_with_its_source_line(tmp_path: Path
 
 @needs_clang
 def test_verify_tells_more_in_json_when_asked(tmp_path: Path) -> None:
-    """With -v the rows have the failure's code, warnings, loops and the whole log besides."""
+    """With -v the rows have the failure's code, warnings, loops, witness and the whole log besides."""
     (tmp_path / "bad.o").write_bytes(compile_c(BAD.removeprefix(PRELUDE)))
     rows = run_json("verify", "bad.o", "-v", cwd=tmp_path, code=1)
-    assert all(tuple(row) == (*VERIFY, "code", "warnings", "loops", "log") for row in rows)
+    assert all(tuple(row) == (*VERIFY, "code", "warnings", "loops", "witness", "log") for row in rows)
     assert rows[1]["code"]
     assert "data[14]" in rows[1]["log"]
     assert (rows[0]["code"], rows[0]["log"]) == (None, "")

@@ -1,0 +1,216 @@
+"""A witness of a rejection: a packet, and what maps hold, with which the program does what the verifier fears.
+
+Not here: the guarded run (runtime.engine.interpreter.trial). The search follows the verifier's path decision by decision; where
+a run leaves it, the bytes that the decision came from are changed, or the packet's length, or a missed key is inserted.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, final
+
+from netdev.port import pack
+from runtime.engine.interpreter.trial import Course, Decision, Origin, Trial
+from runtime.errors import MapError, VerificationError, XdpsimError
+from runtime.loader import LoadedObject
+from runtime.maps import possible_cpus
+from runtime.spec import ObjectSpec, Registry
+from runtime.verifier import Facts, FailureCode, Policy, Suspect
+from xdp.hooks import Hook
+
+__all__ = ["Witness", "find_witness"]
+
+_LENGTHS: Final = (60, 14, 0, 1, 34, 42, 54, 128, 1514)
+_RUNS: Final = 600
+_WORD: Final = (1 << 64) - 1
+_HARMS: Final = frozenset({
+    FailureCode.PACKET_OOB, FailureCode.MAP_OOB, FailureCode.NULL_DEREF, FailureCode.UNINIT_REG, FailureCode.STACK,
+    FailureCode.LOOP, FailureCode.BUDGET,
+})  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Witness:
+    """`packet` and the `entries` of maps (by name, key → value bytes) that lead there; `text` says what happens.
+
+    `pc` is the slot where it happens.
+    """
+
+    packet: bytes
+    entries: dict[str, dict[bytes, bytes]]
+    text: str
+    pc: int
+
+
+@final
+@dataclass(slots=True)
+class _Input:
+    packet: bytearray
+    entries: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+
+    def copy(self) -> _Input:
+        return _Input(bytearray(self.packet), {name: dict(held) for name, held in self.entries.items()})
+
+
+def find_witness(error: VerificationError, spec: ObjectSpec, registry: Registry) -> Witness | None:
+    """Look for inputs that confirm a rejection, within a few hundred guarded runs; None where none was found."""
+    suspect = error.suspect
+    if not isinstance(suspect, Suspect) or suspect.program_type.driver is None:
+        return None
+    return _Search(suspect, spec, registry).run()
+
+
+@final
+class _OnTrial:
+    """What the hook runs: direct, so that the packet lies alone in its memory, unless the program moves its edges."""
+
+    def __init__(self, trial: Trial, facts: Facts) -> None:
+        self._trial = trial
+        self.facts = facts
+
+    def executable(self, _engine: str | None = None) -> Trial:
+        """The trial itself."""
+        return self._trial
+
+
+@final
+class _Search:
+    def __init__(self, suspect: Suspect, spec: ObjectSpec, registry: Registry) -> None:
+        self._suspect = suspect
+        self._spec = spec
+        self._registry = registry
+        self._runs = 0
+        self._seen: set[tuple[object, ...]] = set()
+
+    def run(self) -> Witness | None:
+        """Try lengths of zeroes first, then whatever brings the best run nearer to the failure."""
+        best: tuple[int, _Input, Course] | None = None
+        for length, fill in itertools.product(_LENGTHS, (0, 0xFF)):
+            start = _Input(bytearray([fill]) * length)
+            course = self._try(start)
+            found = self._judge(start, course)
+            if found is not None:
+                return found
+            score = self._score(course)
+            if best is None or score > best[0]:
+                best = score, start, course
+        while best is not None and self._runs < _RUNS:
+            better = self._improve(*best)
+            if isinstance(better, Witness):
+                return better
+            best = better
+        return None
+
+    def _improve(self, score: int, old: _Input, course: Course) -> Witness | tuple[int, _Input, Course] | None:
+        """The first change that leads further along the path; None when there is none."""
+        for changed in self._changes(old, course, score):
+            mark = (bytes(changed.packet), str(changed.entries))
+            if mark in self._seen or self._runs >= _RUNS:
+                continue
+            self._seen.add(mark)
+            tried = self._try(changed)
+            found = self._judge(changed, tried)
+            if found is not None:
+                return found
+            if self._score(tried) > score:
+                return self._score(tried), changed, tried
+        return None
+
+    def _try(self, given: _Input) -> Course:
+        self._runs += 1
+        with LoadedObject(
+            self._spec, self._registry, engine="interpreter", policy=Policy(), cpus=possible_cpus()
+        ) as loaded:
+            for name, held in given.entries.items():
+                for key, value in held.items():
+                    try:
+                        loaded.maps[name].update(key, value)
+                    except MapError:
+                        continue
+            trial = Trial(self._suspect, tuple(loaded.maps.values()))
+            hook = Hook(_OnTrial(trial, self._suspect.facts), keep=False)
+            try:
+                hook.run(pack([bytes(given.packet)], timestamps=[0]), checked=True)
+            except XdpsimError as error:
+                trial.course.violation = trial.course.violation or str(error)
+            finally:
+                hook.close()
+            return trial.course
+
+    def _score(self, course: Course) -> int:
+        """How many decisions of the path were taken as on it."""
+        same = 0
+        for decision, (pc, taken) in zip(course.decisions, self._suspect.trail, strict=False):
+            if (decision.pc, decision.taken) != (pc, taken):
+                break
+            same += 1
+        return same
+
+    def _judge(self, given: _Input, course: Course) -> Witness | None:
+        if course.violation is not None and course.at is not None:
+            return Witness(packet=bytes(given.packet), entries=given.entries, text=course.violation, pc=course.at)
+        if self._suspect.code not in _HARMS and self._suspect.pc in course.reached:
+            text = "gets to the instruction"
+            return Witness(packet=bytes(given.packet), entries=given.entries, text=text, pc=self._suspect.pc)
+        return None
+
+    def _changes(self, old: _Input, course: Course, score: int) -> Iterator[_Input]:
+        """Inputs that may decide otherwise where the run left the path, or the last decisions when it did not."""
+        if score < len(course.decisions):
+            yield from self._turns(old, course.decisions[score], course)
+        for name, key in reversed(course.missed):
+            yield self._with_entry(old, name, key, None)
+        for length in sorted({0, *range(len(old.packet)), *(len(old.packet) + n for n in (1, 2, 4, 8, 16, 40, 64))}):
+            yield _resized(old, length)
+        for decision in reversed(course.decisions):
+            yield from self._turns(old, decision, course)
+
+    def _turns(self, old: _Input, decision: Decision, course: Course) -> Iterator[_Input]:
+        start, end = course.edges
+        for mine, other in ((decision.left, decision.right), (decision.right, decision.left)):
+            if other == end and start <= mine <= start + (1 << 16):
+                for length in (mine - start, mine - start - 1, mine - start + 1):
+                    if length >= 0:
+                        yield _resized(old, length)
+        for origin, word in ((decision.left_from, decision.right), (decision.right_from, decision.left)):
+            if origin is not None:
+                yield from self._values(old, origin, word)
+
+    def _values(self, old: _Input, origin: Origin, word: int) -> Iterator[_Input]:
+        top = (1 << 8 * origin.size) - 1
+        wanted = dict.fromkeys(
+            each & top
+            for base in (word, ~word)
+            for each in (base, base + 1, base - 1, base << 2, base >> 2, base << 8, base >> 8, base << 12)
+        )
+        wanted |= dict.fromkeys((0, 1, top, top >> 1))
+        if origin.size == 1:
+            wanted |= dict.fromkeys(range(256))
+        for value in wanted:
+            for order in ("little", "big") if origin.size > 1 else ("little",):
+                yield self._with_bytes(old, origin, value.to_bytes(origin.size, "big" if order == "big" else "little"))
+
+    def _with_bytes(self, old: _Input, origin: Origin, data: bytes) -> _Input:
+        if origin.map is not None:
+            return self._with_entry(old, origin.map, origin.key, (origin.offset, data))
+        changed = old.copy()
+        changed.packet[origin.offset : origin.offset + origin.size] = data
+        return changed
+
+    def _with_entry(self, old: _Input, name: str, key: bytes, part: tuple[int, bytes] | None) -> _Input:
+        changed = old.copy()
+        size = next(each.value_size for each in self._spec.maps if each.name == name)
+        value = bytearray(changed.entries.setdefault(name, {}).get(key, bytes(size)))
+        if part is not None:
+            value[part[0] : part[0] + len(part[1])] = part[1]
+        changed.entries[name][key] = bytes(value)
+        return changed
+
+
+def _resized(old: _Input, length: int) -> _Input:
+    changed = old.copy()
+    changed.packet = changed.packet[:length] + bytearray(max(0, length - len(changed.packet)))
+    return changed
