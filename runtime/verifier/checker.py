@@ -171,11 +171,11 @@ def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
         return _pointer_math(wanted, left, right.number.smin, right.number.smax)
     if left.kind is Kind.NUMBER:
         if wanted.op is not AluOp.ADD:
-            return _no_math(f"{wanted.op.name} of a number and {right.kind.words}")
+            return _no_math(f"{wanted.width}-bit {wanted.op.name} of a number and {right.kind.words}")
         return _pointer_math(wanted, right, left.number.smin, left.number.smax)
     if wanted.op is AluOp.SUB and wanted.width == 64 and {left.kind, right.kind} <= _DATA:
         return None
-    return _no_math(f"{wanted.op.name} of {left.kind.words} and {right.kind.words}")
+    return _no_math(f"{wanted.width}-bit {wanted.op.name} of {left.kind.words} and {right.kind.words}")
 
 
 def _no_math(message: str) -> Failure:
