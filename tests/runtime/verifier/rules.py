@@ -44,6 +44,7 @@ MAPS: Final = (
     MapSpec(name="sink", kind=2, key_size=4, value_size=8, max_entries=1, flags=MapFlag.WRONLY_PROG),
     MapSpec(name="wide", kind=1, key_size=16, value_size=32, max_entries=4),
     MapSpec(name="devices", kind=14, key_size=4, value_size=4, max_entries=4),
+    MapSpec(name="huge", kind=2, key_size=4, value_size=1 << 16, max_entries=1),
 )  # fmt: skip
 
 
