@@ -22,6 +22,11 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 74, 30, 64, 52
 _SECOND: Final = 10**9
 _UNITS: Final = ((_SECOND, "s"), (10**6, "ms"), (10**3, "µs"), (1, "ns"))
 _MOST_TICKS: Final = 10
+_MOST_ROWS: Final = 6
+_INSTANTS: Final = {0: "no packets", 1: "one packet"}
+_INSTANT: Final = (0.4, 0.6)  # no time has no width; its bar is drawn in the middle
+_NAME_LENGTH: Final = 60
+_SUFFIXES: Final = (("G", 1e9), ("M", 1e6))
 _INK: Final = "#222222"
 _GRID: Final = "#dddddd"
 # Two hues that colour-blind readers tell apart (Okabe and Ito), and that differ in print as dark and light.
@@ -36,23 +41,30 @@ def draw(report: Report, path: Path) -> None:
     counts = timeline.counts
     dropped = counts[Verdict.XDP_DROP] + counts[Verdict.XDP_ABORTED]
     passed = counts.sum(axis=0) - dropped
-    # Over less than a second a rate would be made up: the picture counts instead.
-    per = timeline.width_ns / _SECOND if timeline.span_ns >= _SECOND else 1.0
+    per = timeline.width_ns / _SECOND if _has_rate(report, timeline) else 1.0
     text = _svg(report, timeline, [float(x) / per for x in passed], [float(x) / per for x in dropped])
     with AtomicFile(path) as file:
         file.write(text.encode())
 
 
+def _has_rate(report: Report, timeline: Timeline) -> bool:
+    """Over less than a second, or with fewer packets than bins, a rate would be made up: the picture counts instead."""
+    return timeline.span_ns >= _SECOND and report.packets >= timeline.counts.shape[1]
+
+
 def _svg(report: Report, timeline: Timeline, passed: Sequence[float], dropped: Sequence[float]) -> str:
     total = [a + b for a, b in zip(passed, dropped, strict=True)]
-    top = _nice(max(total, default=1.0) or 1.0)
+    step = _nice(max(total) / _MOST_ROWS)
+    top = step * max(math.ceil(max(total) / step), 1)
     refused = report.verdicts["XDP_DROP"] + report.verdicts["XDP_ABORTED"]
     factor, unit = _unit(timeline.span_ns)
     width, bin_unit = _unit(timeline.width_ns)
-    height = "packets/s" if timeline.span_ns >= _SECOND else f"packets in {timeline.width_ns / width:.3g} {bin_unit}"
+    height = "packets/s" if _has_rate(report, timeline) else f"packets in {timeline.width_ns / width:.3g} {bin_unit}"
     below = f"time since the first packet, {unit}"
+    edges = [i / len(total) for i in range(len(total) + 1)]
     if not timeline.span_ns:
-        height, below = "packets", "all packets have the same timestamp"
+        height, below = "packets", _INSTANTS.get(report.packets, "all packets have the same timestamp")
+        total, passed, edges = total[:1], passed[:1], list(_INSTANT)
     parts = [
         (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{_HEIGHT}" '
@@ -60,14 +72,14 @@ def _svg(report: Report, timeline: Timeline, passed: Sequence[float], dropped: S
         ),
         f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
         (
-            f'<text x="{_LEFT}" y="22" font-size="15" font-weight="bold">{escape(report.program)}: '
-            f"{report.packets:,} packets, {refused:,} dropped</text>"
+            f'<text x="{_LEFT}" y="22" font-size="15" font-weight="bold">{escape(_shown(report.program))}: '
+            f"{report.packets:,} packet{'' if report.packets == 1 else 's'}, {refused:,} dropped</text>"
         ),
         _legend(),
-        *_rows(top),
+        *_rows(step, top),
         *(_columns(timeline.width_ns * len(total) / factor) if timeline.span_ns else ()),
-        f'<path d="{_area(total, passed, top)}" fill="{_DROPPED}"/>',
-        f'<path d="{_area(passed, [0.0] * len(passed), top)}" fill="{_PASSED}"/>',
+        f'<path d="{_area(edges, total, passed, top)}" fill="{_DROPPED}"/>',
+        f'<path d="{_area(edges, passed, [0.0] * len(passed), top)}" fill="{_PASSED}"/>',
         f'<text x="{(_LEFT + _WIDTH - _RIGHT) / 2}" y="{_HEIGHT - 12}" text-anchor="middle">{below}</text>',
         (
             f'<text transform="translate(16 {(_TOP + _HEIGHT - _BOTTOM) / 2}) rotate(-90)" text-anchor="middle">'
@@ -92,9 +104,15 @@ def _legend() -> str:
     )
 
 
+def _shown(name: str) -> str:
+    """A program's name as far as there is room, without what XML has no characters for."""
+    plain = "".join(each if each.isprintable() else "?" for each in name)
+    return plain if len(plain) <= _NAME_LENGTH else f"{plain[:_NAME_LENGTH]}…"
+
+
 def _nice(value: float) -> float:
-    """The next number of the form 1, 2, 5 times a power of ten."""
-    power = 10.0 ** (len(str(int(value))) - 1)
+    """The next number of the form 1, 2, 5 times a power of ten, and at least 1: there are no parts of packets."""
+    power = 10.0 ** math.floor(math.log10(max(value, 1.0)))
     return next(step * power for step in (1, 2, 5, 10) if step * power >= value)
 
 
@@ -106,13 +124,19 @@ def _y(share: float) -> float:
     return round(_HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM), 1)
 
 
-def _rows(top: float) -> list[str]:
+def _rows(step: float, top: float) -> list[str]:
     parts = []
-    for i in range(6):
-        y = _y(i / 5)
+    for i in range(round(top / step) + 1):
+        y = _y(i * step / top)
         parts.append(f'<line x1="{_LEFT}" y1="{y}" x2="{_WIDTH - _RIGHT}" y2="{y}" stroke="{_GRID}"/>')
-        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{top * i / 5:,.6g}</text>')
+        parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{_short(i * step)}</text>')
     return parts
+
+
+def _short(value: float) -> str:
+    """A number of packets in few characters: 1,500, but 15M."""
+    suffix, scale = next((each for each in _SUFFIXES if value >= 10 * each[1]), ("", 1.0))
+    return f"{value / scale:,.7g}{suffix}"
 
 
 def _columns(span: float) -> list[str]:
@@ -125,9 +149,8 @@ def _columns(span: float) -> list[str]:
     ]
 
 
-def _area(upper: Sequence[float], lower: Sequence[float], top: float) -> str:
-    """Steps: a bin is as wide as its time."""
-    count = len(upper)
-    there = [f"{_x(i / count)},{_y(v / top)} {_x((i + 1) / count)},{_y(v / top)}" for i, v in enumerate(upper)]
-    back = [f"{_x((i + 1) / count)},{_y(v / top)} {_x(i / count)},{_y(v / top)}" for i, v in enumerate(lower)][::-1]
+def _area(edges: Sequence[float], upper: Sequence[float], lower: Sequence[float], top: float) -> str:
+    """Steps between edges: a bin is as wide as its time."""
+    there = [f"{_x(edges[i + k])},{_y(v / top)}" for i, v in enumerate(upper) for k in (0, 1)]
+    back = [f"{_x(edges[i + k])},{_y(v / top)}" for i, v in enumerate(lower) for k in (0, 1)][::-1]
     return f"M{' L'.join(there + back)} Z"
