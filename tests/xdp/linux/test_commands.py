@@ -1,0 +1,100 @@
+"""The command line on objects of the types that are only verified."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import UnsupportedError
+from runtime.loader import load
+from tests.support.commands import MIXED, run, run_json
+from tests.support.sources import compile_c
+from xdp.extension import default_registry
+from xdp.offline import replay
+
+SOURCE = """
+SEC("tc") int classify(struct __sk_buff *skb)
+{
+    void *data = (void *)(long)skb->data, *end = (void *)(long)skb->data_end;
+    if (data + 14 > end)
+        return 2;
+    skb->mark = *(unsigned char *)data;
+    return 0;
+}
+SEC("cgroup/connect4") int connect4(struct bpf_sock_addr *ctx)
+{
+    ctx->user_ip4 = 0x0100007f;
+    return 1;
+}
+SEC("cgroup_skb/ingress") int ingress(struct __sk_buff *skb) { return 3; }
+SEC("cgroup_skb/egress") int egress(struct __sk_buff *skb) { return 3; }
+SEC("sockops") int options(struct bpf_sock_ops *ctx)
+{
+    ctx->reply = 1;
+    return 1;
+}
+SEC("tracepoint/syscalls/sys_enter_open") int opened(char *record) { return record[100]; }
+"""
+TYPES = {
+    "classify": "sched_cls",
+    "connect4": "cgroup_sock_addr",
+    "ingress": "cgroup_skb",
+    "egress": "cgroup_skb",
+    "options": "sock_ops",
+    "opened": "tracepoint",
+}
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An object with a program of each of several types."""
+    path = tmp_path_factory.mktemp("types") / "types.o"
+    path.write_bytes(compile_c(SOURCE))
+    return path
+
+
+def test_verify_takes_each_program_for_what_its_section_says(compiled: Path) -> None:
+    """The types are named, and the one wrong return value is found, which is right for the other direction."""
+    rows = run_json("verify", str(compiled), code=1)
+    assert {row["program"]: row["type"] for row in rows} == TYPES
+    assert [row["program"] for row in rows if not row["accepted"]] == ["ingress"]
+    (error,) = [row["error"] for row in rows if not row["accepted"]]
+    assert "cgroup_inet_ingress programs return [0, 1]" in error
+
+
+@pytest.mark.parametrize("name", sorted(set(TYPES.values()) | {"cgroup/connect6", "kprobe", "raw_tp", "classifier"}))
+def test_verify_takes_types_and_sections_by_name(compiled: Path, name: str) -> None:
+    """`--type` takes the name of a type or of a section."""
+    done = run("verify", str(compiled), "--prog", "egress", "--type", name)
+    assert done.returncode in (0, 1), done.stderr
+
+
+@pytest.mark.parametrize("engine", ["jit", "interpreter", "kernel"])
+def test_replay_says_that_nothing_runs_the_program(compiled: Path, engine: str) -> None:
+    """One line, exit code of a wrong input."""
+    done = run("replay", str(compiled), MIXED, "--prog", "classify", "--engine", engine)
+    assert done.returncode == 3
+    assert done.stderr.splitlines() == [
+        "xdpsim: program 'classify' is of type sched_cls: it can be verified, and no hook here runs it"
+    ]
+
+
+def test_replay_of_a_bare_program_says_the_same(compiled: Path) -> None:
+    """The library refuses as the command does."""
+    with load(compiled, registry=default_registry()) as loaded, pytest.raises(UnsupportedError, match="no hook here"):
+        replay(loaded.programs["classify"], MIXED)
+
+
+def test_maps_that_nothing_makes_are_the_users_error() -> None:
+    """An object with such a map is verified, and not loaded."""
+    data = compile_c("""
+struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __uint(value_size, 4); } events SEC(".maps");
+SEC("kprobe/f") int probe(void *ctx)
+{
+    long value = 1;
+    return bpf_perf_event_output(ctx, &events, 0, &value, 8);
+}
+""")
+    with pytest.raises(UnsupportedError, match="perf_event_array: programs that use it can be verified"):
+        load(data, registry=default_registry())
