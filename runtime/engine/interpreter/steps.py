@@ -74,7 +74,10 @@ _ATOMICS: Final[dict[tuple[AtomicOp, int], Callable[[int, int], int]]] = {
 
 def steps(code: Code) -> tuple[Step, ...]:
     """A step for each slot of the program. Raises UnsupportedError for what this engine cannot run."""
-    return tuple(step_of(code, pc, each) for pc, each in enumerate(code.program.spec.code))
+    unreachable = code.program.facts.unreachable
+    return tuple(
+        _never(pc) if pc in unreachable else step_of(code, pc, each) for pc, each in enumerate(code.program.spec.code)
+    )
 
 
 def step_of(code: Code, pc: int, instruction: Instruction) -> Step:
@@ -118,7 +121,9 @@ def step_of(code: Code, pc: int, instruction: Instruction) -> Step:
 
 def _never(pc: int) -> Step:
     def step(_machine: Machine, _r: Registers) -> int:
-        raise InternalError(f"slot {pc} is the second half of an instruction")
+        raise InternalError(
+            f"slot {pc} was reached, and is the second half of an instruction or proven to be out of reach"
+        )
 
     return step
 
