@@ -10,7 +10,10 @@ from typing import Final
 
 from runtime.spec import ContextField, ContextLayout, FieldKind
 
-__all__ = ["HEADROOM", "MAX_METADATA", "RECORD_SIZE", "RESERVED_HEADROOM", "XDP_MD", "Record"]
+__all__ = ["HEADROOM", "MAX_FRAME", "MAX_METADATA", "RECORD_SIZE", "RESERVED_HEADROOM", "XDP_MD", "Record"]
+
+MAX_FRAME: Final = 1 << 18
+"""Frames that hooks take are at most that long, in bytes; so are those of capture files."""
 
 HEADROOM: Final = 256
 """Bytes in front of a frame (XDP_PACKET_HEADROOM)."""
@@ -68,6 +71,6 @@ XDP_MD: Final = ContextLayout(
         _field("egress_ifindex", 20, Record.EGRESS_IFINDEX, attach=("devmap",)),
     ),
     region="packet",
-    region_max=0xFFFF,
+    region_max=MAX_FRAME + HEADROOM + 256,
     region_writable=True,
 )

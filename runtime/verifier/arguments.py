@@ -104,7 +104,10 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
         case ArgType.CALLBACK:
             return None if value.kind is Kind.FUNCTION else _bad(f"r{position} is {value.kind.words}, not a function")
         case ArgType.STACK:
-            return None if value.kind in (Kind.STACK, Kind.NUMBER) else _bad(f"r{position} is {value.kind.words}")
+            null = value.kind is Kind.NUMBER and value.number.const == 0 and arg.nullable
+            if null or value.kind is Kind.STACK:
+                return None
+            return _bad(f"r{position} is {value.kind.words}; a pointer to the stack is wanted, or 0")
         case ArgType.CONST_STRING:
             return _string(platform, value, position)
         case _:

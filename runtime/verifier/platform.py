@@ -9,9 +9,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, final
 
-from runtime.errors import UnsupportedError
+from runtime.errors import InternalError, UnsupportedError
 from runtime.spec import ContextField, Helper, MapFlag, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.policy import Policy
+from runtime.verifier.values import MAX_LENGTH
 
 __all__ = ["Notebook", "Platform"]
 
@@ -32,6 +33,8 @@ class Platform:
         registry: Registry,
         policy: Policy,
     ) -> None:
+        if program_type.context.region_max > MAX_LENGTH:
+            raise InternalError(f"{program_type.context.region} of more than {MAX_LENGTH} bytes are not foreseen")
         self.spec = spec
         self.program_type = program_type
         self._prototypes = dict(program_type.prototypes)

@@ -32,12 +32,11 @@ from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.memory import clobber_stack, read_stack, stack_bytes, stack_range, write_stack
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import META_BASE, PACKET_BASE, Slot, State
-from runtime.verifier.values import UNKNOWN, ZERO, Kind, Length, Progress, Value, number
+from runtime.verifier.values import MAX_LENGTH, UNKNOWN, ZERO, Kind, Length, Progress, Value, number
 
 __all__ = ["Plain", "step"]
 
-_MAX_LENGTH: Final = 0xFFFF
-_LENGTH = DOMAIN.signed_range(-_MAX_LENGTH, _MAX_LENGTH)
+_LENGTH = DOMAIN.signed_range(-MAX_LENGTH, MAX_LENGTH)
 _WORD32: Final = (1 << 32) - 1
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
 
@@ -175,7 +174,7 @@ def _distance(left: Value, right: Value) -> Value:
     if (
         left.kind is Kind.PACKET_END
         and right.kind is Kind.PACKET
-        and 0 <= right.offset <= _MAX_LENGTH - right.number.umax
+        and 0 <= right.offset <= MAX_LENGTH - right.number.umax
     ):
         return Value(Kind.NUMBER, _LENGTH, length=Length(right.id, right.offset))
     return UNKNOWN

@@ -15,7 +15,7 @@ from runtime.verifier.values import ZERO, Kind, Value, number
 
 __all__ = ["split"]
 
-_MAX_LENGTH: Final = 0xFFFF
+_MAX_LENGTH: Final = 0xFFFF  # of frames on a wire; longer ones only make a walk through them take longer
 _NO_WRAP: Final = 1 << 32  # so far from the packet, additions cannot go round
 _WORD32: Final = (1 << 32) - 1
 _MIRROR: Final = {

@@ -12,6 +12,7 @@ from runtime.verifier.domains import DOMAIN, Scalar
 
 __all__ = [
     "CONTEXT",
+    "MAX_LENGTH",
     "NUMBER_KINDS",
     "STALE",
     "UNINIT",
@@ -101,6 +102,8 @@ class Value(NamedTuple):
     progress: Progress | None = None
 
 
+MAX_LENGTH: Final = 1 << 19
+"""No region that programs reach is longer, in bytes; rows of contexts say how long theirs may be."""
 ZERO: Final = DOMAIN.const(0)
 UNINIT: Final = Value(Kind.UNINIT, ZERO)
 STALE: Final = Value(Kind.STALE, ZERO)

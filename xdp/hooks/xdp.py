@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from netdev.port import FrameBatch, pack
 from runtime.engine import Environment
+from runtime.errors import InputError
 from runtime.native import memory
 from runtime.spec import ClockMode, Env
+from xdp.context import MAX_FRAME
 from xdp.driver import BATCH_SIZE, HARD_SIZE, RING, Batch
 from xdp.verdict import Verdict, verdict_of
 
@@ -121,6 +123,8 @@ class Hook:
     def run(self, batch: FrameBatch, *, checked: bool = False) -> BatchResult:
         """Run every frame. `checked`: natives run under Python, so the batch's memory is registered with them."""
         count = len(batch)
+        if count and (longest := int(batch.caplens.max())) > MAX_FRAME:
+            raise InputError(f"a frame of {longest:,} bytes is longer than {MAX_FRAME:,}")
         self._reserve(count, self._slot_bytes(batch))
         arrays = self._arrays
         self._set(Batch.BASE, batch.base)
