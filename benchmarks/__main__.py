@@ -2,7 +2,8 @@
 
 The kernel's figure is the duration that BPF_PROG_TEST_RUN reports for a million repeats of one frame, the mean over eight frames
 spread over the traffic; its clock is read from a map, as ours is, so the programs do the same work. Ours is the time of the native
-batch loop over all the frames, divided by their number. Rounds alternate between the two; the minimum and the median
+batch loop over all the frames, divided by their number: the median of the passes of a round, because the kernel's clock stops while
+something else runs and ours does not. Rounds alternate between the two; the minimum and the median
 of the rounds are kept, and ratios are those of the medians.
 
 What limits a row is measured, not guessed: the *loop* is what the same frames take with a program that only passes them
@@ -102,7 +103,7 @@ def jit_rounds(loaded: LoadedObject, program: str | None, frames: FrameBatch, lo
     hook = hook_on(loaded.program(program), "jit")
     hook.run(frames)
     while True:
-        yield sum(hook.run(frames).run_ns for _ in range(loops)) / (loops * len(frames))
+        yield statistics.median(hook.run(frames).run_ns for _ in range(loops)) / len(frames)
 
 
 def kernel_rounds(loaded: LoadedObject, program: str | None, frames: FrameBatch, repeat: int) -> Iterator[float]:

@@ -22,8 +22,7 @@ from xdp.source import select
 
 __all__ = ["hot_time", "is_copied", "limited_by", "loop_time"]
 
-_ROUNDS = 5
-_LOOPS = 10
+_LOOPS = 49
 _MUCH = 0.4
 
 _PASS = """
@@ -83,7 +82,6 @@ def _time(program: Program, batches: Sequence[FrameBatch]) -> float:
     means = []
     for batch in batches:
         hook.run(batch)
-        rounds = [sum(hook.run(batch).run_ns for _ in range(_LOOPS)) for _ in range(_ROUNDS)]
-        means.append(statistics.median(rounds) / (_LOOPS * len(batch)))
+        means.append(statistics.median(hook.run(batch).run_ns for _ in range(_LOOPS)) / len(batch))
     hook.close()
     return statistics.mean(means)
