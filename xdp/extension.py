@@ -47,8 +47,8 @@ XDP_EXTENSION: Final = Extension(
             face=_face,
             attach_types=(
                 AttachType(name="xdp", linux=37, helpers=XDP_HELPER_NUMBERS),
-                AttachType(name="devmap", linux=35, helpers=XDP_HELPER_NUMBERS),
-                AttachType(name="cpumap", linux=36, helpers=XDP_HELPER_NUMBERS),
+                AttachType(name="devmap", linux=33, helpers=XDP_HELPER_NUMBERS),
+                AttachType(name="cpumap", linux=35, helpers=XDP_HELPER_NUMBERS),
             ),
         ),
     ),

@@ -28,6 +28,19 @@ WAYS = [
     for way in kind.attach_types or (None,)
 ]
 
+PROTOTYPES = [
+    each
+    for i, each in enumerate(WAYS)
+    if (each.values[0].name, each.values[0].helpers) not in [(w.values[0].name, w.values[0].helpers) for w in WAYS[:i]]
+]
+"""Of ways with the same helpers, one."""
+
+WITH_PACKET = ("sched_cls", "sched_act", "cgroup_skb")
+
+XDP_WAYS = [
+    pytest.param(default_registry().program_type("xdp", name), id=f"xdp {name}") for name in ("xdp", "devmap", "cpumap")
+]
+
 LOADS = {1: 0x71, 2: 0x69, 4: 0x61, 8: 0x79}
 SIGNED_LOADS = {1: 0x91, 2: 0x89, 4: 0x81}
 STORES = {1: 0x73, 2: 0x6B, 4: 0x63, 8: 0x7B}
@@ -92,7 +105,7 @@ def _accesses(size: int) -> Iterator[bytes]:
             yield move(2, 0) + instruction(opcode, 1, 2, offset)
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", [*WAYS, *XDP_WAYS])
 def test_context_accesses_are_judged_as_by_the_kernel(kind: ProgramType) -> None:
     """Every width at every offset, loaded, sign-extended, stored and added to, is accepted exactly when the kernel accepts."""
     _known(kind)
@@ -111,14 +124,14 @@ def test_helpers_are_those_of_the_kernel(kind: ProgramType) -> None:
     """The type may call what the kernel lets it call, and nothing else."""
     _known(kind)
     theirs = helpers_of(*_number(kind))
-    if call_of_newest_is_unknown(kind):
+    if _lacks_newest(kind):
         pytest.skip("this kernel has fewer helpers than Linux 6.2")
     allowed_elsewhere = NOT_HERE.get(kind.name, {}).keys()
     assert ranges(kind.helpers - theirs - allowed_elsewhere) == ""
     assert ranges(theirs - kind.helpers) == ""
 
 
-def call_of_newest_is_unknown(kind: ProgramType) -> bool:
+def _lacks_newest(kind: ProgramType) -> bool:
     """Whether the kernel is older than the last helper that Linux got."""
     _, log = accepts(*_number(kind), call(211) + move(0, 1) + EXIT, log=True)
     return "invalid func" in log
@@ -127,7 +140,7 @@ def call_of_newest_is_unknown(kind: ProgramType) -> bool:
 RETURNS = [*range(-2, 7), 0x7FFF_FFFF]
 
 
-@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("kind", [*WAYS, *XDP_WAYS])
 def test_return_values_are_those_of_the_kernel(kind: ProgramType) -> None:
     """Constants, and a number of which nothing or some bits are known, may be returned exactly when the kernel says so."""
     _known(kind)
@@ -192,23 +205,51 @@ def _calls(helper: Helper) -> Iterator[tuple[str, ...]]:
                 yield (*fitting[:position], other, *fitting[position + 1 :])
 
 
-@pytest.mark.parametrize("kind", WAYS)
+def _helpers(kind: ProgramType) -> Iterator[Helper]:
+    """The helpers that the type may call on this kernel, with the prototypes that they have for it."""
+    own = dict(kind.prototypes)
+    for number in sorted(kind.helpers - NOT_HERE.get(kind.name, {}).keys()):
+        helper = default_registry().helper(number)
+        assert helper is not None
+        yield replace(helper, prototype=own[number]) if number in own else helper
+
+
+@pytest.mark.parametrize("kind", PROTOTYPES)
 def test_arguments_of_helpers_are_judged_as_by_the_kernel(kind: ProgramType) -> None:
     """A helper takes the arguments that the kernel lets it take, in each program type."""
     _known(kind)
-    platform = default_registry()
-    own = dict(kind.prototypes)
     differing = []
-    for number in sorted(kind.helpers - NOT_HERE.get(kind.name, {}).keys()):
-        helper = platform.helper(number)
-        assert helper is not None
-        if number in own:
-            helper = replace(helper, prototype=own[number])
+    for helper in _helpers(kind):
         for values in _calls(helper):
-            code = _call(number, values)
+            code = _call(helper.id, values)
             theirs, log = accepts(*_number(kind), code, log=True)
             ours = _refusal(kind, code, AS_THE_KERNEL)
             if (ours is None) != theirs:
                 why = [line for line in log.splitlines() if not line.startswith("processed")][-1:]
                 differing.append((helper.name, values, why, str(ours)))
     assert not differing, "\n".join(map(str, differing))
+
+
+def _packet_read_after(helper: Helper) -> bytes:
+    """A call between the comparison of a packet pointer with the end and a load through it."""
+    values = next(_calls(helper))
+    loads = instruction(LOADS[4], 7, 1, 76) + instruction(LOADS[4], 8, 1, 80)
+    room = instruction(0xBF, 2, 7) + instruction(0x07, 2, 0, 0, 8) + instruction(0xBD, 2, 8, 2) + move(0, 1) + EXIT
+    stack = b"".join(instruction(0x7A, 10, 0, offset) for offset in range(-64, 0, 8))
+    arguments = b"".join(_argument(register, value) for register, value in enumerate(values, 1))
+    read = instruction(LOADS[1], 0, 7) + move(0, 1) + EXIT
+    return instruction(0xBF, CONTEXT, 1) + loads + room + stack + arguments + call(helper.id) + read
+
+
+@pytest.mark.parametrize("kind", [each for each in PROTOTYPES if each.values[0].name in WITH_PACKET])
+def test_packet_pointers_survive_the_calls_that_the_kernel_says(kind: ProgramType) -> None:
+    """After a helper, a packet pointer is void exactly when the kernel says so."""
+    _known(kind)
+    differing = []
+    for helper in _helpers(kind):
+        code = _packet_read_after(helper)
+        theirs, log = accepts(*_number(kind), code, log=True)
+        ours = _refusal(kind, code, AS_THE_KERNEL)
+        if (ours is None) != theirs:
+            differing.append((helper.name, log.splitlines()[-2:], str(ours)))
+    assert not differing
