@@ -106,6 +106,7 @@ def _function(program: VerifiedProgram, unit: Unit, start: int) -> str:
         head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) {ATTRIBUTES} {{"
         given = [f"store i64 %a{at}, ptr %r{at}" for at in range(1, FUNCTION_WORDS + 1)]
     frame = [f"%stack = alloca [{size} x i8], align 16", *(f"%r{at} = alloca i64" for at in range(11))]
+    given[:0] = [f"store i64 0, ptr %r{at}" for at in range(11)]  # natives may look at more words than a program sets
     if program.facts.reads_uninitialised_stack and size:
         given.append(f"call void @llvm.memset.p0.i64(ptr %stack, i8 0, i64 {size}, i1 false)")
     return "\n".join([head, "entry:", *frame, *e.slots, *given, f"br label %b{start}", *e.lines, "}\n"])
