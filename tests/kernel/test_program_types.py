@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
-from runtime.errors import VerificationError
+from runtime.engine.bpf import KernelMap
+from runtime.errors import DeviceError, VerificationError
 from runtime.isa import decode
-from runtime.spec import ArgType, FieldKind, Helper, ProgramSpec, ProgramType, Subprogram
+from runtime.spec import ArgType, FieldKind, Helper, MapSpec, ProgramSpec, ProgramType, Subprogram
 from runtime.verifier import Policy, verify
 from tests.support.kernel_programs import EXIT, call, instruction, move
 from tests.support.kernel_types import accepts, helpers_of, ranges
@@ -74,13 +76,15 @@ def _known(kind: ProgramType) -> None:
         pytest.skip(f"this kernel does not load {kind.name} programs attached in that way")
 
 
-def _refusal(kind: ProgramType, code: bytes, policy: Policy | None = None) -> VerificationError | None:
+def _refusal(
+    kind: ProgramType, code: bytes, policy: Policy | None = None, maps: tuple[MapSpec, ...] = ()
+) -> VerificationError | None:
     """Why we reject a program, or None."""
     spec = ProgramSpec(
         name="probe", section="", code=decode(code), subprograms=(Subprogram(0, "probe"),), license="GPL"
     )
     try:
-        verify(spec, kind, (), default_registry(), policy=policy)
+        verify(spec, kind, maps, default_registry(), policy=policy)
     except VerificationError as error:
         return error
     return None
@@ -254,4 +258,67 @@ def test_packet_pointers_survive_the_calls_that_the_kernel_says(kind: ProgramTyp
         ours = _refusal(kind, code, AS_THE_KERNEL)
         if (ours is None) != theirs:
             differing.append((helper.name, log.splitlines()[-2:], str(ours)))
+    assert not differing
+
+
+MAPS = {
+    1: (4, 8, 4, 0), 2: (4, 8, 4, 0), 3: (4, 4, 4, 0), 4: (4, 4, 4, 0), 5: (4, 8, 4, 0), 6: (4, 8, 4, 0),
+    7: (4, 64, 4, 0), 8: (4, 4, 4, 0), 9: (4, 8, 4, 0), 10: (4, 8, 4, 0), 11: (8, 8, 4, 1), 14: (4, 4, 4, 0),
+    15: (4, 4, 4, 0), 16: (4, 4, 4, 0), 17: (4, 4, 4, 0), 18: (4, 4, 4, 0), 19: (16, 8, 0, 0), 20: (4, 4, 4, 0),
+    21: (16, 8, 0, 0), 22: (0, 8, 4, 0), 23: (0, 8, 4, 0), 25: (4, 4, 4, 0), 27: (0, 0, 4096, 0), 30: (0, 8, 4, 0),
+    31: (0, 0, 4096, 0),
+}  # fmt: skip
+"""Map types with a definition that the kernel takes: key size, value size, entries, flags."""
+
+LOOKUP, DELETE = 1, 3
+NO_OPERATION = {
+    **{(LOOKUP, number): "values that are devices or sockets are not given to programs" for number in (14, 17, 25)},
+    **{(DELETE, number): "maps of sockets have no operations here" for number in (15, 18)},
+}
+"""What the kernel allows and we do not, by helper and map type."""
+
+
+@contextmanager
+def _kernel_map(spec: MapSpec) -> Iterator[KernelMap]:
+    """A map of the kernel; one for each program, since some belong to the type of the first program that names them."""
+    try:
+        made = KernelMap(
+            kind=spec.kind,
+            key_size=spec.key_size,
+            value_size=spec.value_size,
+            max_entries=spec.max_entries,
+            flags=spec.flags,
+            name=spec.name,
+        )
+    except DeviceError as error:
+        pytest.skip(f"this kernel has no maps of type {spec.kind}: {error}")
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def _call_on_map(helper: Helper, position: int, reference: int) -> bytes:
+    """The helper called on a map with arguments that fit."""
+    stack = b"".join(instruction(0x7A, 10, 0, offset) for offset in range(-64, 0, 8))
+    values = next(_calls(helper))
+    arguments = b"".join(_argument(each, value) for each, value in enumerate(values, 1) if each != position)
+    pointer = instruction(0x18, position, 1, 0, reference) + instruction(0)
+    return instruction(0xBF, CONTEXT, 1) + stack + arguments + pointer + call(helper.id) + move(0, 1) + EXIT
+
+
+@pytest.mark.parametrize("kind", [*PROTOTYPES, XDP_WAYS[0]])
+def test_helpers_take_the_maps_that_the_kernel_lets_them_take(kind: ProgramType) -> None:
+    """Every helper on a map of every type is accepted exactly when the kernel accepts, or the difference is listed."""
+    _known(kind)
+    differing = []
+    for helper in _helpers(kind):
+        position = next((i for i, arg in enumerate(helper.prototype.args, 1) if arg.type is ArgType.CONST_MAP), 0)
+        for number, (key, value, entries, flags) in MAPS.items() if position else ():
+            spec = MapSpec(name="m", kind=number, key_size=key, value_size=value, max_entries=entries, flags=flags)
+            with _kernel_map(spec) as made:
+                theirs, log = accepts(*_number(kind), _call_on_map(helper, position, made.fd), log=True)
+            ours = _refusal(kind, _call_on_map(helper, position, 0), AS_THE_KERNEL, maps=(spec,))
+            if (ours is None) != theirs and (helper.id, number) not in NO_OPERATION:
+                differing.append((helper.name, number, log.splitlines()[-2:-1], str(ours)))
     assert not differing
