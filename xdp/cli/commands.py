@@ -94,7 +94,7 @@ def _replay(parser: ArgumentParser) -> None:
 def _verify(parser: ArgumentParser) -> None:
     parser.add_argument("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
     parser.add_argument("--prog", metavar="NAME", help="only this program")
-    parser.add_argument("--type", metavar="TYPE", help="program type, where the section name does not say")
+    parser.add_argument("--type", metavar="TYPE", help="program type, or a section name that stands for one")
     parser.add_argument(
         "-v",
         "--verbose",
