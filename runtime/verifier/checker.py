@@ -39,6 +39,7 @@ _MAX_OFFSET: Final = 1 << 29
 _PACKET_LOAD_CONTEXT: Final = 6
 _MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
+_DISTANT: Final = _DATA | {Kind.HALF}  # what a 32-bit distance between packet pointers is made of
 _GROUPS: Final = {
     kind: Kind.PACKET if kind in _DATA else Kind.MAP_VALUE if kind is Kind.MAP_VALUE_OR_NULL else kind for kind in Kind
 }  # pointers of one group may point into the same memory
@@ -112,7 +113,7 @@ def _immediate(op: AluOp, width: int, value: int) -> Failure | None:
 
 
 def _whole(platform: Platform, value: Value, register: int) -> Failure | None:
-    if value.kind is Kind.NUMBER or platform.policy.leaks == "warn":
+    if value.kind is Kind.NUMBER or value.kind in _DISTANT or platform.policy.leaks == "warn":
         return None
     return Failure(
         FailureCode.LEAK, f"r{register} is {value.kind.words}; half of it as a number leaks an address: use all 64 bits"
@@ -132,6 +133,8 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
             assert_never(wanted.right)
     if left.kind is Kind.NUMBER and group == left.kind:
         return None
+    if Kind.HALF in (left.kind, group) and platform.policy.leaks == "reject":
+        return Failure(FailureCode.LEAK, "compares half of a packet pointer: the outcome tells where memory lies")
     null_test = (zero or (left.kind is Kind.NUMBER and left.number is ZERO)) and wanted.op in _UNSIGNED
     related = _GROUPS[left.kind] == group and (wanted.op in _EQUAL or (inside and wanted.op in _ORDER))
     if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or related)):
@@ -173,7 +176,7 @@ def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
         if wanted.op is not AluOp.ADD:
             return _no_math(f"{wanted.width}-bit {wanted.op.name} of a number and {right.kind.words}")
         return _pointer_math(wanted, right, left.number.smin, left.number.smax)
-    if wanted.op is AluOp.SUB and wanted.width == 64 and {left.kind, right.kind} <= _DATA:
+    if wanted.op is AluOp.SUB and {left.kind, right.kind} <= (_DATA if wanted.width == 64 else _DISTANT):
         return None
     return _no_math(f"{wanted.width}-bit {wanted.op.name} of {left.kind.words} and {right.kind.words}")
 
@@ -186,6 +189,8 @@ def _no_math(message: str) -> Failure:
 
 
 def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Failure | None:
+    if pointer.kind is Kind.HALF and wanted.width == 32 and wanted.op in (AluOp.ADD, AluOp.SUB):
+        return None
     if wanted.op not in (AluOp.ADD, AluOp.SUB) or wanted.width != 64:
         return _no_math(f"{wanted.width}-bit {wanted.op.name} on {pointer.kind.words}")
     if pointer.kind is Kind.MAP_VALUE_OR_NULL:

@@ -48,7 +48,7 @@ def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruct
     registers = state.registers
     match instruction:
         case Alu(op=AluOp.MOV):
-            _move(notebook, registers, instruction)
+            _move(notebook, registers, instruction, leaky=platform.policy.leaks == "warn")
         case Alu():
             _alu(notebook, state, instruction)
         case MoveSigned(width=width, bits=bits, dst=dst, src=source):
@@ -87,7 +87,7 @@ def _linked(notebook: Notebook, registers: list[Value], source: int) -> Value:
     return value
 
 
-def _move(notebook: Notebook, registers: list[Value], move: Alu) -> None:
+def _move(notebook: Notebook, registers: list[Value], move: Alu, *, leaky: bool) -> None:
     match move.src:
         case Imm(immediate):
             wide = immediate if move.width == 64 else immediate & _WORD32
@@ -96,6 +96,8 @@ def _move(notebook: Notebook, registers: list[Value], move: Alu) -> None:
             value = registers[source]
             if move.width == 64:
                 registers[move.dst] = _linked(notebook, registers, source)
+            elif value.kind is not Kind.NUMBER and not leaky:
+                registers[move.dst] = Value(Kind.HALF, ZERO)
             elif value.kind is not Kind.NUMBER:
                 registers[move.dst] = number(DOMAIN.truncate(DOMAIN.unknown, 32), 0)
             elif value.number.umax <= _WORD32:
@@ -121,6 +123,10 @@ def _alu(notebook: Notebook, state: State, alu: Alu) -> None:
     left, right = registers[alu.dst], _operand(registers, alu.src, alu.width)
     if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
         registers[alu.dst] = _numbers(alu, left, right)
+    elif alu.width == 32 and Kind.NUMBER in (left.kind, right.kind):
+        registers[alu.dst] = Value(Kind.HALF, ZERO)
+    elif alu.width == 32:
+        registers[alu.dst] = number(DOMAIN.truncate(DOMAIN.unknown, 32), 0)
     elif right.kind is Kind.NUMBER:
         registers[alu.dst] = _moved(notebook, state, left, right, alu.op)
     elif left.kind is Kind.NUMBER:

@@ -42,6 +42,7 @@ class Kind(IntEnum):
     MAP_VALUE_OR_NULL = 10
     FUNCTION = 11
     OPAQUE = 12
+    HALF = 13
 
     @property
     def words(self) -> str:
@@ -63,6 +64,7 @@ _WORDS: Final = {
     Kind.MAP_VALUE_OR_NULL: "a pointer to a map value or null",
     Kind.FUNCTION: "a function",
     Kind.OPAQUE: "a kernel object",
+    Kind.HALF: "the low half of a packet pointer",
 }
 
 

@@ -38,6 +38,7 @@ LEAKS = {
     "packet against stack": _branch(JumpOp.JGT, 64, 2, Reg(10)),
     "packet against context": _branch(JumpOp.JEQ, 64, 2, Reg(1)),
     "low half of a pointer as a number": Alu(op=AluOp.MOV, width=32, dst=0, src=Reg(2)),
+    "low half of a stack pointer": Alu(op=AluOp.MOV, width=32, dst=5, src=Reg(10)),
 }
 FINE = {
     "packet against its end": _branch(JumpOp.JGT, 64, 2, Reg(3)),
@@ -60,6 +61,32 @@ def test_behaviour_by_address_is_a_leak(name: str) -> None:
 def test_a_policy_that_only_warns_lets_it_pass(name: str) -> None:
     """With leaks="warn" the same programs are accepted, as the kernel accepts them from root."""
     _verify(Policy(leaks="warn"), LEAKS[name])
+
+
+def test_a_distance_of_32_bits_is_a_number() -> None:
+    """What clang makes of `__u32 size = data_end - data`, from whole pointers or from their low halves, is no leak."""
+    whole = Alu(op=AluOp.SUB, width=32, dst=3, src=Reg(2))
+    halves = [Alu(op=AluOp.MOV, width=32, dst=dst, src=Reg(src)) for dst, src in ((5, 3), (6, 2))]
+    shifted = Alu(op=AluOp.ADD, width=32, dst=5, src=Imm(-1))
+    _verify(Policy(), whole, Alu(op=AluOp.MOV, width=64, dst=0, src=Reg(3)))
+    _verify(
+        Policy(), *halves, shifted, Alu(op=AluOp.SUB, width=32, dst=5, src=Reg(6)), _branch(JumpOp.JGT, 32, 5, Imm(9))
+    )
+
+
+def test_the_half_of_a_pointer_is_good_for_distances_only() -> None:
+    """It is neither compared, nor stored, nor multiplied, nor returned."""
+    half = Alu(op=AluOp.MOV, width=32, dst=5, src=Reg(2))
+    uses = (
+        _branch(JumpOp.JGT, 32, 5, Imm(9)),
+        _branch(JumpOp.JGT, 64, 5, Reg(5)),
+        Alu(op=AluOp.MUL, width=32, dst=5, src=Imm(3)),
+        Alu(op=AluOp.MOV, width=64, dst=0, src=Reg(5)),
+        Alu(op=AluOp.SUB, width=64, dst=5, src=Reg(2)),
+    )
+    for use in uses:
+        with pytest.raises(VerificationError):
+            _verify(Policy(), half, use)
 
 
 @pytest.mark.parametrize("name", FINE)
