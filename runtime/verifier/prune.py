@@ -279,7 +279,9 @@ class _Match:
             return False
         if not old.id:
             return True
-        return bool(new.id) and self._names(_LINKS, old.id, new.id, new.offset - old.offset)
+        if not new.id or (old.id < 0) != (new.id < 0):
+            return False
+        return self._names(_LINKS, abs(old.id), abs(new.id), new.offset - old.offset)
 
     def _moved(self, old: Value, new: Value) -> bool:
         """Whether the new one made the progress of the old one."""

@@ -140,9 +140,12 @@ def _numbers(alu: Alu, left: Value, right: Value) -> Value:
     delta = right.number.const
     needs = left.needs | right.needs
     progress = _progressed(alu, left, right.number)
-    if left.id and delta is not None and alu.width == 64 and result.const is None and alu.op in (AluOp.ADD, AluOp.SUB):
-        shift = delta if alu.op is AluOp.ADD else -delta
-        return Value(Kind.NUMBER, result, left.offset + shift, left.id, 0, None, needs, progress)
+    if left.id and delta is not None and result.const is None and alu.op in (AluOp.ADD, AluOp.SUB):
+        offset = left.offset + (delta if alu.op is AluOp.ADD else -delta)
+        if alu.width == 64 and left.id > 0:
+            return Value(Kind.NUMBER, result, offset, left.id, 0, None, needs, progress)
+        if alu.width == 32 and left.number.umax <= _WORD32:
+            return Value(Kind.NUMBER, result, offset, -abs(left.id), 0, None, needs, progress)
     return Value(Kind.NUMBER, result, 0, 0, 0, None, needs, progress)
 
 

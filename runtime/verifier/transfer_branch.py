@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg
+from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg, Width
 from runtime.verifier.demand import need
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.state import State
@@ -102,10 +102,13 @@ def _refine(state: State, register: int, scalar: Scalar, because: int) -> None:
         return
 
     def copy(value: Value) -> Value:
-        if value.kind is not Kind.NUMBER or value.id != old.id or value.number is scalar:
+        if value.kind is not Kind.NUMBER or abs(value.id) != abs(old.id) or value.number is scalar:
+            return value
+        width: Width = 64 if value.id > 0 and old.id > 0 else 32
+        if width == 32 and value.number.umax > _WORD32:
             return value
         distance = DOMAIN.const(value.offset - old.offset)
-        shifted = DOMAIN.meet(value.number, DOMAIN.alu(AluOp.ADD, 64, scalar, distance))
+        shifted = DOMAIN.meet(value.number, DOMAIN.alu(AluOp.ADD, width, scalar, distance))
         return value if shifted is None else value._replace(number=shifted, needs=value.needs | needs)
 
     state.replace(copy)

@@ -87,7 +87,8 @@ class Progress(NamedTuple):
 class Value(NamedTuple):
     """A register's contents.
 
-    Numbers: `number` is the value; those with the same `id` (not 0) differ by constants: value = unknown(id) + `offset`;
+    Numbers: `number` is the value; those with the same `id` (not 0) differ by constants: value = unknown(id) + `offset`,
+    modulo 2**32 where the id is negative, which says that the value itself has no more bits;
     `length` is set when the number is a distance to the packet's end. `needs` are the components of the last checkpoint
     (a bit each, see demand.py) that it was computed from. `progress` is set inside a loop that is being proven.
     Pointers: base + `number` (the variable part) + `offset`. `id` names the base of a packet pointer or the lookup that made an

@@ -151,14 +151,16 @@ class ScalarDomain:
         return self.unknown if made is None else made
 
     def trim(self) -> None:
-        """Forget remembered results once they are many; scalars stay what they are."""
+        """Forget remembered results once they are many; scalars stay what they are, 0 and the unknown one identical."""
+        zero = self.const(0)
         for memo in (self._results, self._branches, self._entailed):
             if len(memo) > _CAPACITY:
                 memo.clear()
         if len(self._constants) > _CAPACITY:
-            self._constants.clear()
+            self._constants = {0: zero}
         if len(self._interned) > _CAPACITY:
-            self._interned = {(self.unknown.whole, self.unknown.half): self.unknown}
+            kept = (self.unknown, *self._constants.values())
+            self._interned = {(each.whole, each.half): each for each in kept}
 
     def alu(self, op: AluOp, width: int, a: Scalar, b: Scalar) -> Scalar:
         """`a OP b`; `width` is that of the operation, half-width results are zero-extended."""
