@@ -156,7 +156,6 @@ def test_a_range_check_bounds_the_register() -> None:
     assert taken[0].umin == 101
 
 
-@pytest.mark.xfail(strict=True, reason="constants are forgotten")
 def test_constants_stay_the_same_when_memory_is_trimmed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Identity is equality, also between a 0 from before and one that is computed afterwards."""
     monkeypatch.setattr(scalar, "_CAPACITY", 0)
