@@ -1,6 +1,6 @@
 """Small programs of the types that are only verified: the grammar of programs.data, and programs out of its rows.
 
-Not here: the rows, and what judges them (test_programs.py).
+Not here: the rows, and what judges them (test_linux_programs.py).
 
 A row begins with `== name`. Then come `type:` (a program type, or what a section is called), `ours:` (accept, or the code of the
 failure), `kernel:` (accept or reject), `why:` (a phrase, where the two differ), and the program's text.
