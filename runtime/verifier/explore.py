@@ -170,8 +170,6 @@ class Explorer:
 
     def _attempt(self, widened: State, state: State, pc: int, ident: int) -> tuple[Loop, NotProven | None]:
         """Explore from the widened state on, apart from everything else; what was learnt stays only if it is a proof."""
-        saved = self._work, self._visited, self.notebook.copy()
-        self._work, self._visited = [], Visited()
         start = widened.fork()
         start.checkpoint = None
         start.heads = {}
@@ -181,6 +179,8 @@ class Explorer:
         loop = Loop(ident, pc, checkpoint)
         if not loop.takes(state, self._live[pc], self.notebook):
             return loop, NotProven(loop)
+        saved = self._work, self._visited, self.notebook.copy()
+        self._work, self._visited = [], Visited()
         self._loops.append(loop)
         failure: NotProven | None = None
         try:
