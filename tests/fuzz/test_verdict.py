@@ -49,6 +49,7 @@ HARMLESS: Final = (
         "we keep proofs when pointers are loaded again, are beyond the end, or are far",
     ),
     ("math between pkt pointer", "a pointer may go anywhere as long as it is not followed"),
+    ("pointer offset", "a pointer may go anywhere as long as it is not followed"),
     ("makes pkt pointer be out of bounds", "a pointer may go anywhere as long as it is not followed"),
     ("register with unbounded min value", "we know more of divisions, shifts and swapped bytes"),
     ("is outside of the allowed memory range", "we know more of divisions, shifts and swapped bytes"),
