@@ -16,7 +16,7 @@ from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.platform import Notebook
 from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, covers
 from runtime.verifier.state import Slot, State
-from runtime.verifier.values import UNINIT, UNKNOWN, Kind, Progress, Value
+from runtime.verifier.values import MAX_LENGTH, UNINIT, UNKNOWN, Kind, Progress, Value
 
 __all__ = ["ATTEMPTS", "MAX_NESTING", "Loop", "NotProven", "thresholds", "widen"]
 
@@ -24,8 +24,8 @@ ATTEMPTS: Final = frozenset({1, 2, 12, 100, 1000})
 """At which visits of a head, counted from 0, a proof is tried."""
 MAX_NESTING: Final = 4
 _MAX_ITERATIONS: Final = 1 << 23
-_MAX_LENGTH: Final = 0xFFFF
-_LENGTHS: Final = DOMAIN.unsigned_range(0, 4 * _MAX_LENGTH)  # a pointer may be moved before it is compared
+_WORD16: Final = 0xFFFF
+_LENGTHS: Final = DOMAIN.unsigned_range(0, 4 * MAX_LENGTH)  # a pointer may be moved before it is compared
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _MOVING: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.STACK, Kind.MAP_VALUE})
 
@@ -203,7 +203,7 @@ def _at(state: State, pointer: Value, offset: int, notebook: Notebook) -> Value:
 
 def thresholds(code: Code) -> tuple[int, ...]:
     """Numbers at which bounds of loops are likely to end: what the code compares with and starts from."""
-    found = {0, 1, _MAX_LENGTH, (1 << 32) - 1, (1 << 63) - 1}
+    found = {0, 1, _WORD16, MAX_LENGTH, (1 << 32) - 1, (1 << 63) - 1}
     for each in code:
         match each:
             case Branch(src=Imm(value)):

@@ -11,11 +11,10 @@ from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg, Width
 from runtime.verifier.demand import need
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.state import State
-from runtime.verifier.values import ZERO, Kind, Value, number
+from runtime.verifier.values import MAX_LENGTH, ZERO, Kind, Value, number
 
 __all__ = ["split"]
 
-_MAX_LENGTH: Final = 0xFFFF  # of frames on a wire; longer ones only make a walk through them take longer
 _NO_WRAP: Final = 1 << 32  # so far from the packet, additions cannot go round
 _WORD32: Final = (1 << 32) - 1
 _MIRROR: Final = {
@@ -164,8 +163,8 @@ def _prove(state: State, pointer: Value, *, beyond: int) -> None:
     room = pointer.offset + beyond
     if room > state.room.get(pointer.id, 0):
         state.room[pointer.id] = room
-    if pointer.number.const is None and pointer.number.umax + room > _MAX_LENGTH >= room:
-        scalar = DOMAIN.meet(pointer.number, DOMAIN.unsigned_range(0, _MAX_LENGTH - room))
+    if pointer.number.const is None and pointer.number.umax + room > MAX_LENGTH >= room:
+        scalar = DOMAIN.meet(pointer.number, DOMAIN.unsigned_range(0, MAX_LENGTH - room))
         if scalar is not None:
             kind, ident = pointer.kind, pointer.id
             state.replace(lambda v: v._replace(number=scalar) if v.kind is kind and v.id == ident else v)

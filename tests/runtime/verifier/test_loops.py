@@ -58,13 +58,13 @@ PROVEN = (
         name="walk to the end of the packet",
         text=PACKET + "r0 = 0\nloop:\nr5 = r2\nr5 += 8\nif r5 > r3 goto out\nr5 = *(u64 *)(r2 + 0)\nr0 += r5\n"
         "r2 += 8\ngoto loop\n" + OUT,
-        bound=40_000,
+        bound=270_000,
     ),
     Loop(
         name="walk by lengths in the packet",
         text=PACKET + "loop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\nr5 = *(u8 *)(r2 + 1)\nr5 &= 63\nr5 += 2\n"
         "r2 += r5\ngoto loop\n" + OUT,
-        bound=140_000,
+        bound=1_100_000,
     ),
     Loop(
         name="counter on the stack",
@@ -118,7 +118,7 @@ REJECTED = {
         PACKET
         + "loop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\nr5 = *(u8 *)(r2 + 1)\nr5 &= 63\nr2 += r5\ngoto loop\n"
         + OUT,
-        "loop",
+        "budget",
     ),
     "pointer that the next round takes for a number": (
         (
