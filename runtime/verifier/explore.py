@@ -122,7 +122,7 @@ class Explorer:
             visits = before.visits + 1
             self.notebook.rounds[pc] = max(self.notebook.rounds.get(pc, 0), visits)
             if repeats(before, state, live):
-                message = "comes back here with nothing changed: the loop never ends"
+                message = "comes back here with nothing changed, so the loop never ends: count its rounds and leave after so many"
                 raise Rejected(Failure(FailureCode.LOOP, message), pc)
             if self.platform.policy.speculate and self._proves_loop(state, pc, before):
                 return True

@@ -126,7 +126,9 @@ def _successors(code: Code, pc: int, function: tuple[int, ...], starts: Mapping[
             targets = (pc + 1,)
     for target in targets:
         if not 0 <= target < len(code):
-            raise _broken(f"goes on at instruction {target}, outside the program's {len(code)}", pc)
+            raise _broken(
+                f"goes on at instruction {target}, outside the program's {len(code)}: return where a function ends", pc
+            )
         if isinstance(code[target], WideTail):
             raise _broken(f"jumps into the middle of the 64-bit load at {target - 1}", pc)
         if function[target] != function[pc]:

@@ -135,10 +135,10 @@ def _combined_stack(code: Code, graph: Graph, notebook: Notebook) -> None:
 
 def _deepest(start: int, calls: dict[int, set[int]], notebook: Notebook, above: int, chain: tuple[int, ...]) -> None:
     if start in chain:
-        raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle"), start)
+        raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle: use a loop"), start)
     total = above + (max(1, notebook.stack[start]) + 15) // 16 * 16
     if total > _STACK_LIMIT:
-        message = f"the stacks of {len(chain) + 1} functions need {total} bytes together, more than {_STACK_LIMIT}"
+        message = f"the stacks of {len(chain) + 1} functions need {total} bytes together, more than {_STACK_LIMIT}: keep large data in a map"
         raise Rejected(Failure(FailureCode.STACK, message), start)
     for callee in calls[start]:
         _deepest(callee, calls, notebook, total, (*chain, start))
