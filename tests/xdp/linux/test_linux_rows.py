@@ -72,11 +72,11 @@ def test_regions_have_two_ends(layout: ContextLayout) -> None:
 
 
 @needs_btf
-@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+@pytest.mark.parametrize(
+    "layout", [each for each in LAYOUTS.values() if each.name in IN_BTF], ids=lambda each: each.name
+)
 def test_fields_are_members_of_the_kernels_structs(layout: ContextLayout) -> None:
     """Fields begin where the kernel's members of that name begin."""
-    if layout.name not in IN_BTF:
-        pytest.skip("the context is not a struct with these members")
     struct = _kernel_types().get(("STRUCT", layout.name))
     if struct is None:
         pytest.skip("the kernel's BTF has no such struct")
