@@ -18,7 +18,8 @@ from runtime.loader import LoadedObject
 from runtime.spec import ObjectSpec
 from runtime.verifier import Policy
 from tests.support.differential import Outcome, outcome
-from tests.support.whole_programs import generate, mutate
+from tests.support.whole_mutations import mutate
+from tests.support.whole_programs import generate
 from xdp.extension import default_registry
 
 PROGRAMS: Final = int(os.environ.get("XDPSIM_FUZZ_PROGRAMS", "240"))

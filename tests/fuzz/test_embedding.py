@@ -14,7 +14,8 @@ import pytest
 
 from runtime.errors import VerificationError
 from tests.support.embedding import outside
-from tests.support.whole_programs import generate, mutate
+from tests.support.whole_mutations import mutate
+from tests.support.whole_programs import generate
 
 PROGRAMS: Final = int(os.environ.get("XDPSIM_FUZZ_PROGRAMS", "360"))
 SEED: Final = int(os.environ.get("XDPSIM_FUZZ_SEED", "0"))

@@ -13,7 +13,8 @@ import pytest
 from runtime.errors import VerificationError
 from runtime.spec import ObjectSpec
 from runtime.verifier import Policy, verify
-from tests.support.whole_programs import generate, mutate
+from tests.support.whole_mutations import mutate
+from tests.support.whole_programs import generate
 from xdp.extension import default_registry
 
 PROGRAMS: Final = int(os.environ.get("XDPSIM_FUZZ_PROGRAMS", "240"))

@@ -1,14 +1,14 @@
 """Random XDP programs over everything: the whole instruction set, packets, frames, maps, helpers, functions, loops.
 
 Not here: engines. A program that `generate` makes is well-formed, and nearly always one that a verifier
-accepts; `mutate` makes it wrong in one place, mostly.
+accepts; whole_mutations.py makes it wrong, mostly.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from runtime.isa import (
@@ -42,13 +42,13 @@ from runtime.isa import (
 )
 from runtime.spec import MapSpec, ObjectSpec, ProgramSpec, Subprogram
 
-__all__ = ["MAPS", "generate", "mutate", "whole"]
+__all__ = ["EDGES", "MAPS", "OPERATIONS", "TESTS", "generate", "whole"]
 
-_ALU: Final = [op for op in AluOp if op not in (AluOp.NEG, AluOp.END)]
+OPERATIONS: Final = [op for op in AluOp if op not in (AluOp.NEG, AluOp.END)]
 _SHIFTS: Final = (AluOp.LSH, AluOp.RSH, AluOp.ARSH)
 _DIVISIONS: Final = (AluOp.DIV, AluOp.MOD, AluOp.SDIV, AluOp.SMOD)
-_TESTS: Final = [op for op in JumpOp if op not in (JumpOp.JA, JumpOp.CALL, JumpOp.EXIT)]
-_EDGES: Final = (0, 1, -1, 2, 7, 31, 32, 63, 127, 255, 256, 65535, 0x7FFFFFFF, -0x80000000)
+TESTS: Final = [op for op in JumpOp if op not in (JumpOp.JA, JumpOp.CALL, JumpOp.EXIT)]
+EDGES: Final = (0, 1, -1, 2, 7, 31, 32, 63, 127, 255, 256, 65535, 0x7FFFFFFF, -0x80000000)
 _FRAME: Final = 64
 _CONTEXT, _PACKET, _VALUE, _SPARE, _FP = 6, 7, 8, 9, 10
 _SCRATCH: Final = (0, 1, 2, 3, 4, 5)
@@ -95,51 +95,6 @@ def whole(code: Code, starts: Sequence[int]) -> ObjectSpec:
 def generate(seed: int) -> ObjectSpec:
     """The program of that seed."""
     return _Generator(random.Random(seed)).object()
-
-
-def mutate(spec: ObjectSpec, seed: int) -> ObjectSpec:
-    """The same with one or two members of its instructions changed."""
-    draw = random.Random(seed)
-    code = list(spec.programs[0].code)
-    for _ in range(draw.randint(1, 2)):
-        at = draw.randrange(len(code))
-        code[at] = _changed(draw, code[at])
-    return whole(tuple(code), [each.start for each in spec.programs[0].subprograms])
-
-
-def _changed(draw: random.Random, instruction: Instruction) -> Instruction:
-    match instruction:
-        case Alu():
-            return draw.choice(
-                [
-                    replace(instruction, op=draw.choice(_ALU)),
-                    replace(instruction, width=96 - instruction.width),
-                    replace(instruction, dst=draw.randrange(10)),
-                    replace(instruction, src=Reg(draw.randrange(11))),
-                    replace(instruction, src=Imm(draw.choice(_EDGES))),
-                ]
-            )
-        case Branch():
-            return draw.choice(
-                [
-                    replace(instruction, op=draw.choice(_TESTS)),
-                    replace(instruction, width=96 - instruction.width),
-                    replace(instruction, src=Imm(draw.choice(_EDGES))),
-                    replace(instruction, dst=draw.randrange(10)),
-                ]
-            )
-        case Load() | Store() | Atomic():
-            return draw.choice(
-                [
-                    replace(instruction, offset=instruction.offset + draw.choice((-8, -4, -1, 1, 4, 8, 64))),
-                    replace(instruction, dst=draw.randrange(11)),
-                    replace(instruction, size=draw.choice([Size.W, Size.DW])),
-                ]
-            )
-        case CallHelper():
-            return CallHelper(draw.choice([1, 2, 3, 5, 7, 8, 28, 44, 65, 181]))
-        case _:
-            return instruction
 
 
 class _Generator:
@@ -194,7 +149,7 @@ class _Generator:
 
     def _imm(self) -> int:
         if self.draw.random() < 0.6:
-            return self.draw.choice(_EDGES)
+            return self.draw.choice(EDGES)
         return self.draw.randint(-(1 << 31), (1 << 31) - 1)
 
     def _number(self) -> int:
@@ -265,7 +220,7 @@ class _Generator:
         return self.draw.choice(top)()
 
     def _alu(self) -> Items:
-        op, width, source = self.draw.choice(_ALU), self.draw.choice((32, 64)), self._operand()
+        op, width, source = self.draw.choice(OPERATIONS), self.draw.choice((32, 64)), self._operand()
         if isinstance(source, Imm):
             if op in _SHIFTS:
                 source = Imm(source.value % width)
@@ -325,7 +280,7 @@ class _Generator:
         if second:
             first.append(Jump(len(second), wide=self.draw.random() < 0.3))
         test = Branch(
-            op=self.draw.choice(_TESTS),
+            op=self.draw.choice(TESTS),
             width=self.draw.choice((32, 64)),
             dst=self._number(),
             src=self._operand(),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tests.support.differential import outcome
-from tests.support.whole_programs import generate, mutate
+from tests.support.whole_mutations import mutate
+from tests.support.whole_programs import generate
 
 
 def test_code_that_is_out_of_reach_needs_no_facts() -> None:
