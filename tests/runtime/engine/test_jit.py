@@ -479,13 +479,6 @@ def test_many_loads() -> None:
     assert kept() == 12
 
 
-def test_engines_have_names() -> None:
-    """An unknown engine is refused with the list of names."""
-    assert engine_named("jit").name == "jit"
-    with pytest.raises(UnsupportedError, match="interpreter"):
-        engine_named("magic")
-
-
 def test_stages_are_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """$XDPSIM_DEBUG prints the stages that it names, also of what the cache holds."""
     code = [LoadImm64(0, 12), WideTail()]
