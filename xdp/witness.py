@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -24,7 +25,6 @@ __all__ = ["Witness", "find_witness"]
 
 _LENGTHS: Final = (60, 14, 0, 1, 34, 42, 54, 128, 1514)
 _RUNS: Final = 600
-_WORD: Final = (1 << 64) - 1
 _HARMS: Final = frozenset({
     FailureCode.PACKET_OOB, FailureCode.MAP_OOB, FailureCode.NULL_DEREF, FailureCode.UNINIT_REG, FailureCode.STACK,
     FailureCode.LOOP, FailureCode.BUDGET,
@@ -36,13 +36,15 @@ _HARMS: Final = frozenset({
 class Witness:
     """`packet` and the `entries` of maps (by name, key → value bytes) that lead there; `text` says what happens.
 
-    `pc` is the slot where it happens.
+    `pc` is the slot where it happens. `harm` is whether the run did something that no program may; otherwise it only got to
+    the instruction, which is rejected for what it is or for what it could do with other inputs.
     """
 
     packet: bytes
     entries: dict[str, dict[bytes, bytes]]
     text: str
     pc: int
+    harm: bool
 
 
 @final
@@ -132,12 +134,8 @@ class _Search:
                         continue
             trial = Trial(self._suspect, tuple(loaded.maps.values()))
             hook = Hook(_OnTrial(trial, self._suspect.facts), keep=False)
-            try:
+            with closing(hook), suppress(XdpsimError):
                 hook.run(pack([bytes(given.packet)], timestamps=[0]), checked=True)
-            except XdpsimError as error:
-                trial.course.violation = trial.course.violation or str(error)
-            finally:
-                hook.close()
             return trial.course
 
     def _score(self, course: Course) -> int:
@@ -151,10 +149,14 @@ class _Search:
 
     def _judge(self, given: _Input, course: Course) -> Witness | None:
         if course.violation is not None and course.at is not None:
-            return Witness(packet=bytes(given.packet), entries=given.entries, text=course.violation, pc=course.at)
+            return Witness(
+                packet=bytes(given.packet), entries=given.entries, text=course.violation, pc=course.at, harm=True
+            )
         if self._suspect.code not in _HARMS and self._suspect.pc in course.reached:
             text = "gets to the instruction"
-            return Witness(packet=bytes(given.packet), entries=given.entries, text=text, pc=self._suspect.pc)
+            return Witness(
+                packet=bytes(given.packet), entries=given.entries, text=text, pc=self._suspect.pc, harm=False
+            )
         return None
 
     def _changes(self, old: _Input, course: Course, score: int) -> Iterator[_Input]:

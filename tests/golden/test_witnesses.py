@@ -13,7 +13,8 @@ from xdp.cli import main
 from xdp.extension import default_registry
 from xdp.witness import Witness, find_witness
 
-ENOUGH = 30
+CONFIRMED = 28
+FOUND = 57
 LINES = {
     "packet_off_by_one": "reads 1 byte past the end of the packet",
     "packet_variable_header": "reads 2 bytes past the end of the packet",
@@ -52,10 +53,12 @@ def test_the_witness_shows_the_failure(name: str) -> None:
     assert LINES[name] in found.text
 
 
-def test_most_rejections_are_confirmed_by_execution() -> None:
-    """Of the programs that are rejected for what they do, at least thirty are seen doing it."""
-    rejected = [case for case in CASES if case.error]
-    assert sum(_witness(case) is not None for case in rejected) >= ENOUGH
+def test_rejections_are_confirmed_by_execution() -> None:
+    """Many of the wrong programs are seen doing what no program may, and most of the others are seen getting there."""
+    found = [each for case in CASES if case.error if (each := _witness(case)) is not None]
+    print(f"{sum(each.harm for each in found)} confirmed, {sum(not each.harm for each in found)} reached")  # noqa: T201
+    assert sum(each.harm for each in found) >= CONFIRMED
+    assert len(found) >= FOUND
 
 
 def test_a_packet_that_is_long_enough_is_no_witness() -> None:
@@ -63,6 +66,13 @@ def test_a_packet_that_is_long_enough_is_no_witness() -> None:
     found = _witness(_case("packet_off_by_one"))
     assert found is not None
     assert len(found.packet) == 13
+
+
+def test_a_path_that_was_not_followed_confirms_nothing() -> None:
+    """Behind a load that is no field of the context there are no facts: getting to it is all that a trial shows."""
+    found = _witness(_case("context_other_type"))
+    assert found is not None
+    assert not found.harm
 
 
 def test_verify_writes_the_packet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

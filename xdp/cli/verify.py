@@ -118,7 +118,8 @@ def _witness(
     line = program.line_at(found.pc)
     place = f"{line.file}:{line.line}" if line else f"instruction {found.pc}"
     maps = f", with {', '.join(found.entries)} filled," if found.entries else ""
-    return f"confirmed by execution: a packet of {len(found.packet)} bytes{maps} {found.text}, at {place}"
+    verdict = "confirmed by execution" if found.harm else "reached by execution"
+    return f"{verdict}: a packet of {len(found.packet)} bytes{maps} {found.text}, at {place}"
 
 
 def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:

@@ -19,7 +19,6 @@ from runtime.isa import (
     AluOp,
     Atomic,
     Branch,
-    ByteSwap,
     CallHelper,
     CallLocal,
     Instruction,
@@ -29,6 +28,7 @@ from runtime.isa import (
     Reg,
     Store,
 )
+from runtime.native import memory
 from runtime.native.intrinsics import bound
 from runtime.spec import FieldKind, MapOp
 from runtime.verifier.flow import registers
@@ -192,8 +192,6 @@ class Trial:
         raise _Stopped
 
     def _edges(self, machine: Machine) -> tuple[int, int]:
-        from runtime.native import memory
-
         start, end = self._regions
         return memory.load(machine.context + start, 8) & WORD, memory.load(machine.context + end, 8) & WORD
 
@@ -207,6 +205,8 @@ class Trial:
         verb = "reads" if isinstance(instruction, Load) else "writes"
         if machine.owns(address):
             return
+        if 0 <= address - machine.context < self._suspect.program_type.context.record_size:
+            raise _Stopped  # a path that the verifier did not follow: which field this is was never found out
         low, high = self._edges(machine)
         if low - _MARGIN <= address < high + _MARGIN and not self._in_value(address):
             if address < low:
@@ -246,7 +246,7 @@ class Trial:
         match instruction:
             case Branch(dst=dst, src=src):
                 right = src.index if isinstance(src, Reg) else None
-                word = before[right] if right is not None else src.value & WORD if not isinstance(src, Reg) else 0
+                word = before[src.index] if isinstance(src, Reg) else src.value & WORD
                 self.course.decisions.append(
                     Decision(
                         pc,
@@ -281,7 +281,7 @@ class Trial:
                 self._looked_up(number, before, r)
             case CallLocal():
                 origins[0:6] = [None] * 6
-            case ByteSwap() | _:
+            case _:
                 pass
 
     def _origin(self, machine: Machine, pc: int, address: int, size: int) -> Origin | None:
@@ -296,8 +296,6 @@ class Trial:
         return self._spilled.get(address)
 
     def _looked_up(self, number: int, before: Registers, r: Registers) -> None:
-        from runtime.native import memory
-
         helper = self._suspect.facts.helpers.get(number)
         if helper is None or helper.map_op not in (MapOp.LOOKUP, MapOp.LOOKUP_PERCPU):
             return
