@@ -36,7 +36,7 @@ from runtime.verifier.checker import check
 from runtime.verifier.demand import ROOMS, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
-from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, thresholds, widen
+from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, Widening, thresholds
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, Visited, begin, repeats
@@ -151,7 +151,7 @@ class Explorer:
         """The same, where numbers that were not needed so far become unknown."""
         live, visits = self._live[pc], before.visits + 1
         ident = self.notebook.fresh_id()
-        found = widen(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
+        found = Widening(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
         widened = found.state
         for _ in range(_ROUNDS):
             if widened is None or not found.changed:
@@ -164,7 +164,9 @@ class Explorer:
                 return True
             if failure.grown is None:
                 return False
-            found = widen(widened, failure.grown, live, ident, self._bounds, needed=EVERYTHING, notebook=self.notebook)
+            found = Widening(
+                widened, failure.grown, live, ident, self._bounds, needed=EVERYTHING, notebook=self.notebook
+            )
             widened = found.state
         return False
 

@@ -18,7 +18,7 @@ from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, covers
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import MAX_LENGTH, UNINIT, UNKNOWN, Kind, Progress, Value
 
-__all__ = ["ATTEMPTS", "MAX_NESTING", "Loop", "NotProven", "thresholds", "widen"]
+__all__ = ["ATTEMPTS", "MAX_NESTING", "Loop", "NotProven", "Widening", "thresholds"]
 
 ATTEMPTS: Final = frozenset({1, 2, 12, 100, 1000})
 """At which visits of a head, counted from 0, a proof is tried."""
@@ -217,7 +217,7 @@ def thresholds(code: Code) -> tuple[int, ...]:
 
 
 @final
-class widen:  # noqa: N801  used as a function
+class Widening:
     """A state that covers both a visit of a loop's head and the one before, and probably those to come.
 
     `state` is None where kinds do not go together; `changed` says whether anything differs.
