@@ -9,14 +9,16 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self, final
+from typing import TYPE_CHECKING, Any, Protocol, Self, final
 
 from runtime.errors import InputError, ObjectError, UnsupportedError
 from runtime.inventory import next_program_id
-from runtime.maps import Map, create, possible_cpus
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry, Section
 from runtime.verifier import Facts, Policy, VerifiedProgram, verify
+
+if TYPE_CHECKING:
+    from runtime.maps import Map
 
 __all__ = ["Executable", "LoadedObject", "Program", "load"]
 
@@ -48,6 +50,8 @@ def load(
     possible CPUs by default). Raises ObjectError and UnsupportedError; asking for a program raises
     VerificationError.
     """
+    from runtime.maps import possible_cpus  # who only verifies needs no maps
+
     data, label = (source, name or "object") if isinstance(source, bytes) else _read(Path(source))
     spec = read_object(data, name=label)
     return LoadedObject(spec, registry, engine=engine, policy=policy or Policy(), cpus=cpus or possible_cpus())
@@ -65,6 +69,8 @@ class LoadedObject:
     """An object in memory: `maps` by name, `programs` by name, both in the order of the file."""
 
     def __init__(self, spec: ObjectSpec, registry: Registry, *, engine: str, policy: Policy, cpus: int) -> None:
+        from runtime.maps import create
+
         self.spec = spec
         self.registry = registry
         self.engine = engine
@@ -165,7 +171,8 @@ class Program:
     @cached_property
     def verified(self) -> VerifiedProgram:
         """The proof; raises VerificationError."""
-        return verify(self.spec, self.type, self.owner.spec.maps, self.owner.registry, policy=self.owner.policy)
+        owner = self.owner
+        return verify(self.spec, self.type, owner.spec.maps, owner.registry, policy=owner.policy, cached=True)
 
     @property
     def facts(self) -> Facts:

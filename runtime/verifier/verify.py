@@ -1,31 +1,23 @@
-"""From a program to its proof, pass by pass.
+"""The door: the verdict on a program, proven now or known from before.
 
-Not here: any pass.
-
-    graph_of        the code is a program: jumps, functions, reachability, live registers
-    Explorer.run    every path is safe: obligations judged by the checker, trusted by the transfer functions
-    _facts          what was learnt, for engines and users
+Not here: the proof (prove.py, imported by who needs one) and how verdicts are kept (verdicts.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from runtime.isa import CallHelper, CallLocal, Code, LoadFunction
+from runtime.errors import VerificationError
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
-from runtime.verifier.domains import DOMAIN
-from runtime.verifier.explore import Explorer, Watcher
-from runtime.verifier.failure import Failure, FailureCode, Rejected
-from runtime.verifier.flow import Graph, graph_of
-from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
-from runtime.verifier.report import error_of, trail
-from runtime.verifier.suspect import Suspect
-from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
+from runtime.verifier.question import Question
+from runtime.verifier.verdicts import known, remember
+from runtime.verifier.verified import VerifiedProgram
+
+if TYPE_CHECKING:
+    from runtime.verifier.explore import Watcher
 
 __all__ = ["verify"]
-
-_STACK_LIMIT = 512
 
 
 def verify(
@@ -36,109 +28,35 @@ def verify(
     *,
     policy: Policy | None = None,
     watcher: Watcher | None = None,
+    cached: bool = False,
 ) -> VerifiedProgram:
     """Prove a program safe, or raise VerificationError with the first cause.
 
-    `maps` are those of the object, in the order that the code's indices mean.
+    `maps` are those of the object, in the order that the code's indices mean. `cached`: a verdict on disk will do, and a
+    new one is kept there; the watcher of a run that did not happen sees nothing.
     """
-    DOMAIN.trim()
-    platform = Platform(spec, program_type, maps, registry, policy or Policy())
-    explorer: Explorer | None = None
-    graph: Graph | None = None
+    question = Question(spec, program_type, maps, registry, policy or Policy())
+    verdict = known(question) if cached else None
+    if verdict is None:
+        verdict = _proven(question, watcher)
+        if cached:
+            remember(question, verdict)
+    if isinstance(verdict, VerificationError):
+        raise verdict
+    return verdict
+
+
+def _proven(question: Question, watcher: Watcher | None) -> VerifiedProgram | VerificationError:
+    from runtime.verifier.prove import prove  # a verdict that is known does without the passes
+
     try:
-        graph = graph_of(spec.code, spec.subprograms, platform.arguments)
-        explorer = Explorer(platform, graph, watcher)
-        notebook = explorer.run()
-        _combined_stack(spec.code, graph, notebook)
-    except Rejected as rejected:
-        suspect = _suspect(platform, graph, explorer, rejected) if graph and explorer else None
-        raise error_of(spec, rejected, explorer.state if explorer else None, suspect) from None
-    return VerifiedProgram(
-        _SEAL,
-        spec=spec,
-        program_type=program_type,
-        maps=maps,
-        facts=_facts(spec.code, graph, notebook),
-        warnings=_warnings(spec, graph, notebook),
-    )
-
-
-def _suspect(platform: Platform, graph: Graph, explorer: Explorer, rejected: Rejected) -> Suspect:
-    spec = platform.spec
-    numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
-    helpers = {number: helper for number in numbers if (helper := platform.registry.helper(number)) is not None}
-    return Suspect(
-        spec=spec,
-        program_type=platform.program_type,
-        maps=platform.maps,
-        facts=replace(_facts(spec.code, graph, explorer.notebook), helpers=helpers),
-        trail=trail(explorer.state.path),
-        pc=rejected.pc,
-        code=rejected.failure.code,
-    )
-
-
-def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
-    helpers = notebook.helpers.values()
-    return Facts(
-        context_fields=dict(notebook.context_fields),
-        call_maps={pc: frozenset(maps) for pc, maps in notebook.call_maps.items()},
-        callbacks={pc: frozenset(starts) for pc, starts in notebook.callbacks.items()},
-        constants={pc: value for pc, value in notebook.constants.items() if value is not None},
-        unreachable=frozenset(pc for pc in range(len(code)) if pc not in notebook.visited and graph.successors[pc]),
-        branches={pc: next(iter(seen)) for pc, seen in notebook.outcomes.items() if len(seen) == 1},
-        stack={start: notebook.stack[start] for start in graph.starts},
-        helpers=dict(notebook.helpers),
-        maps=frozenset(notebook.maps),
-        loops=_bounds(notebook),
-        reads_packet=notebook.reads_packet,
-        writes_packet=notebook.writes_packet,
-        moves_packet=notebook.moves_packet,
-        reads_clock=any(helper.reads_clock for helper in helpers),
-        reads_random=any(helper.reads_random for helper in helpers),
-        reads_uninitialised_stack=notebook.reads_uninitialised_stack or notebook.leaves_stack_unwritten,
-        steps=notebook.steps,
-    )
-
-
-def _bounds(notebook: Notebook) -> tuple[LoopBound, ...]:
-    """Of each loop that was gone round, how often at most."""
-    heads = notebook.loops.keys() | notebook.rounds.keys()
-    return tuple(
-        LoopBound(pc=pc, iterations=max(notebook.loops.get(pc, 0), notebook.rounds.get(pc, 0))) for pc in sorted(heads)
-    )
-
-
-def _warnings(spec: ProgramSpec, graph: Graph, notebook: Notebook) -> tuple[str, ...]:
-    found = list(notebook.warnings)
-    if notebook.reads_uninitialised_stack:
-        found.append("reads stack that was not written on every path; it is zero here and unknown on other systems")
-    if graph.unreachable:
-        first = min(graph.unreachable)
-        line = spec.line_at(first)
-        where = f"{line.file}:{line.line}" if line else f"instruction {first}"
-        found.append(f"{len(graph.unreachable)} instructions cannot be reached, the first at {where}")
-    return tuple(found)
-
-
-def _combined_stack(code: Code, graph: Graph, notebook: Notebook) -> None:
-    """The frames of any chain of calls fit in 512 bytes together."""
-    calls: dict[int, set[int]] = {start: set() for start in graph.starts}
-    for pc in notebook.visited:
-        match code[pc]:
-            case CallLocal(offset) | LoadFunction(_, offset):
-                calls[graph.function[pc]].add(pc + 1 + offset)
-            case _:
-                pass
-    _deepest(0, calls, notebook, 0, ())
-
-
-def _deepest(start: int, calls: dict[int, set[int]], notebook: Notebook, above: int, chain: tuple[int, ...]) -> None:
-    if start in chain:
-        raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle: use a loop"), start)
-    total = above + (max(1, notebook.stack[start]) + 15) // 16 * 16
-    if total > _STACK_LIMIT:
-        message = f"the stacks of {len(chain) + 1} functions need {total} bytes together, more than {_STACK_LIMIT}: keep large data in a map"
-        raise Rejected(Failure(FailureCode.STACK, message), start)
-    for callee in calls[start]:
-        _deepest(callee, calls, notebook, total, (*chain, start))
+        return prove(
+            question.spec,
+            question.program_type,
+            question.maps,
+            question.registry,
+            policy=question.policy,
+            watcher=watcher,
+        )
+    except VerificationError as error:
+        return error

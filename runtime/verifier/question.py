@@ -1,0 +1,115 @@
+"""The question that a verdict answers, and a digest of all that the answer depends on.
+
+Not here: answers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from enum import Enum
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final, final
+
+from runtime.errors import UnsupportedError
+from runtime.isa import CallHelper, encode
+from runtime.spec import Helper, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
+from runtime.verifier.policy import Policy
+
+__all__ = ["Question"]
+
+_SOURCES: Final = ("verifier", "isa", "spec", "errors.py")
+
+
+@final
+@dataclass(frozen=True)  # no slots: the digest is computed once, when asked for
+class Question:
+    """Whether a program is safe: the arguments of `verify`."""
+
+    spec: ProgramSpec
+    program_type: ProgramType
+    maps: tuple[MapSpec, ...]
+    registry: Registry
+    policy: Policy
+
+    @cached_property
+    def digest(self) -> str | None:
+        """SHA-256 over all that the answer depends on; None where the verifier's own source cannot be read."""
+        version = _version()
+        if version is None:
+            return None
+        found = hashlib.sha256(version.encode())
+        numbers = sorted({each.helper for each in self.spec.code if isinstance(each, CallHelper)})
+        parts = (
+            encode(self.spec.code),
+            [(name.name, getattr(self.spec, name.name)) for name in fields(self.spec) if name.name != "code"],
+            self.program_type,
+            self.maps,
+            [self.registry.helper(number) for number in numbers],
+            [self._kind(each) for each in self.maps],
+            self.policy,
+        )
+        for each in _described(parts):
+            found.update(each)
+        return found.hexdigest()
+
+    def helper(self, number: int) -> Helper:
+        """The helper with the prototype that it has for programs of this type; raises KeyError."""
+        helper = self.registry.helper(number)
+        if helper is None:
+            raise KeyError(number)
+        own = dict(self.program_type.prototypes).get(number)
+        return helper if own is None else replace(helper, prototype=own)
+
+    def _kind(self, spec: MapSpec) -> MapKind | None:
+        try:
+            return self.registry.map_kind(spec.kind)
+        except UnsupportedError:
+            return None
+
+
+@cache
+def _version() -> str | None:
+    """A digest of the source that verdicts come out of."""
+    root = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    try:
+        for part in _SOURCES:
+            path = root / part
+            for file in [path] if path.suffix else sorted(path.rglob("*.py")):
+                data = file.read_bytes()
+                found.update(f"{file.relative_to(root)} {len(data)} ".encode())
+                found.update(data)
+    except OSError:
+        return None
+    return found.hexdigest()
+
+
+def _described(value: Any) -> Iterable[bytes]:
+    """Bytes that differ where values do; functions count by their names."""
+    if isinstance(value, bytes):
+        yield b"%d:" % len(value)
+        yield value
+    elif value is None or (isinstance(value, int | str | float) and not isinstance(value, Enum)):
+        yield f"{value!r},".encode()
+    elif isinstance(value, Enum):
+        yield f"{type(value).__name__}.{value.value!r},".encode()
+    elif is_dataclass(value):
+        yield f"{type(value).__name__}(".encode()
+        for field in fields(value):
+            yield f"{field.name}=".encode()
+            yield from _described(getattr(value, field.name))
+        yield b")"
+    elif isinstance(value, tuple | list):
+        yield b"["
+        for each in value:
+            yield from _described(each)
+        yield b"]"
+    elif isinstance(value, frozenset | set):
+        yield f"{sorted(value)!r},".encode()
+    elif isinstance(value, Mapping):
+        yield from _described(sorted(((repr(key), each) for key, each in value.items()), key=lambda pair: pair[0]))
+    else:
+        yield f"{getattr(value, 'symbol', None) or f'{value.__module__}.{value.__qualname__}'},".encode()
