@@ -14,7 +14,7 @@ from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
-from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS
+from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS, LINUX_STRUCTS
 from xdp.maps import XDP_MAP_KINDS
 from xdp.verdict import VERDICTS
 
@@ -73,6 +73,7 @@ LINUX_EXTENSION: Final = Extension(
     helpers=tuple(row for row in LINUX_HELPER_ROWS if row.id not in _RUN_HERE),
     map_kinds=tuple(row for row in LINUX_MAP_KINDS if row.id not in _MADE_HERE),
     sections=LINUX_SECTIONS,
+    structs=LINUX_STRUCTS,
 )
 """The other program types of Linux, and the helpers and maps that nothing here runs: for verification."""
 

@@ -9,26 +9,41 @@ import re
 from typing import Final
 
 from runtime.helpers.linux_table import TABLE
-from runtime.spec import Arg, ArgType, Helper, Prototype, ReturnType
+from runtime.spec import Arg, ArgType, Callback, Given, Helper, Prototype, ReturnType
 
 __all__ = ["LINUX_HELPERS", "linux_helper"]
 
-_ARGUMENT: Final = re.compile(r"([a-z_]+)(\??)(!?)(-?)(?::([0-9]+))?")
+_ARGUMENT: Final = re.compile(r"([a-z_]+)(?:=([a-z0-9_]+))?(\??)(!?)(-?)(?::([0-9]+))?")
 _ARG_TYPES: Final = {each.value: each for each in ArgType}
 _RETURNS: Final = {each.value: each for each in ReturnType}
+
+
+_ELEMENTS: Final = (Given.MAP, Given.KEY, Given.VALUE)
+_CALLBACKS: Final = {
+    164: Callback(function=2, given=(*_ELEMENTS, 3), elements=1),
+    170: Callback(function=2, given=_ELEMENTS, returns=(0, 0), later=True),
+    181: Callback(function=2, given=(Given.INDEX, 3), count=1),
+}
+_ELEMENT_MAPS: Final = (1, 2, 5, 6, 9, 10)
+"""The types of maps whose elements are visited: hashes and arrays, also by CPU, also with the least recent dropped."""
 
 
 def _argument(text: str) -> Arg:
     parts = _ARGUMENT.fullmatch(text)
     assert parts is not None, text
-    kind, nullable, writes, releases, size = parts.groups()
-    return Arg(_ARG_TYPES[kind], bool(nullable), bool(writes), int(size or 0), bool(releases))
+    kind, struct, nullable, writes, releases, size = parts.groups()
+    return Arg(_ARG_TYPES[kind], bool(nullable), bool(writes), int(size or 0), bool(releases), _struct(struct or ""))
+
+
+def _struct(name: str) -> str:
+    return f"struct {name}" if name else ""
 
 
 def _row(line: str) -> Helper:
     what, _, effects = line.partition("/")
     number, name, result, *arguments = what.split()
     flags = frozenset(effects.split())
+    result, _, struct = result.partition("=")
     return Helper(
         id=int(number),
         name=name.removeprefix("*"),
@@ -39,8 +54,14 @@ def _row(line: str) -> Helper:
             invalidates_packet="moves" in flags,
             gpl_only="gpl" in flags,
             acquires="acquires" in flags,
+            casts="casts" in flags,
+            struct=_struct(struct),
+            locks="locks" in flags,
+            unlocks="unlocks" in flags,
         ),
         moves_packet="moves" in flags and name != "tail_call",
+        map_types=_ELEMENT_MAPS if name == "for_each_map_elem" else (),
+        callback=_CALLBACKS.get(int(number)),
     )
 
 

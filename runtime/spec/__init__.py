@@ -6,11 +6,22 @@ Not here: any particular context, helper or map kind.
 from runtime.spec.context import ContextField, ContextLayout, FieldKind
 from runtime.spec.environment import ENVIRONMENT_SIZE, ClockMode, Env
 from runtime.spec.extension import Extension
-from runtime.spec.maps import MapFlag, MapKind, MapSpec, UpdateFlag
+from runtime.spec.maps import MapFlag, MapKind, MapSpec, SpecialField, UpdateFlag
 from runtime.spec.object import ObjectSpec
 from runtime.spec.program import AttachType, LineInfo, ProgramSpec, ProgramType, Section, Subprogram
-from runtime.spec.prototype import Arg, ArgType, Helper, MapOp, NativeFunction, Prototype, ReturnType
+from runtime.spec.prototype import (
+    Arg,
+    ArgType,
+    Callback,
+    Given,
+    Helper,
+    MapOp,
+    NativeFunction,
+    Prototype,
+    ReturnType,
+)
 from runtime.spec.registry import Registry
+from runtime.spec.structs import KernelStruct
 from runtime.spec.types import (
     ArrayType,
     CType,
@@ -31,6 +42,7 @@ __all__ = [
     "ArrayType",
     "AttachType",
     "CType",
+    "Callback",
     "ClockMode",
     "ContextField",
     "ContextLayout",
@@ -39,8 +51,10 @@ __all__ = [
     "Extension",
     "FieldKind",
     "FloatType",
+    "Given",
     "Helper",
     "IntType",
+    "KernelStruct",
     "LineInfo",
     "MapFlag",
     "MapKind",
@@ -57,6 +71,7 @@ __all__ = [
     "Registry",
     "ReturnType",
     "Section",
+    "SpecialField",
     "StructType",
     "Subprogram",
     "TypeTable",

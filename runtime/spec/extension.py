@@ -11,6 +11,7 @@ from typing import final
 from runtime.spec.maps import MapKind
 from runtime.spec.program import ProgramType, Section
 from runtime.spec.prototype import Helper
+from runtime.spec.structs import KernelStruct
 
 __all__ = ["Extension"]
 
@@ -25,3 +26,4 @@ class Extension:
     helpers: tuple[Helper, ...] = ()
     map_kinds: tuple[MapKind, ...] = ()
     sections: tuple[Section, ...] = ()
+    structs: tuple[KernelStruct, ...] = ()

@@ -12,7 +12,7 @@ from typing import final
 
 from runtime.spec.prototype import MapOp, NativeFunction
 
-__all__ = ["MapFlag", "MapKind", "MapSpec", "UpdateFlag"]
+__all__ = ["MapFlag", "MapKind", "MapSpec", "SpecialField", "UpdateFlag"]
 
 
 class MapFlag(IntFlag):
@@ -67,7 +67,8 @@ class MapKind:
     `bounded_array`: keys are indices below max_entries (lookups of a constant key below it cannot fail).
     `value_is`: what the value means to the engine: "data", "program" (PROG_ARRAY), "map" (map-in-map), "device",
     "cpu", "socket", "event". `program_writable`: programs may update and delete. `verified_only`: the verifier knows the kind
-    by its number, and such maps cannot be made; the natives are then never called.
+    by its number, and such maps cannot be made; the natives are then never called. `struct` names the object that a lookup
+    gives in place of a value, a reference where the kind `acquires`.
     """
 
     id: int
@@ -85,6 +86,18 @@ class MapKind:
     fixed_value_size: int = 0
     program_writable: bool = True
     verified_only: bool = False
+    struct: str = ""
+    acquires: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class SpecialField:
+    """A member of a map's values that only helpers may touch: its type ("bpf_spin_lock"), where it begins, its bytes."""
+
+    type: str
+    offset: int
+    size: int
 
 
 @final
@@ -95,7 +108,8 @@ class MapSpec:
     `kind` is the UAPI number. `initial` are (key, value) pairs of bytes to store at load (global data, static
     initialisers). `programs` are (index, program name) and `inner_maps` (index, map name) initialisers.
     `frozen`: user space may not change it after load, so programs' loads are constants (.rodata).
-    `btf_key`, `btf_value`: BTF type ids, 0 when unknown.
+    `btf_key`, `btf_value`: BTF type ids, 0 when unknown. `special` are the members of a value that BTF says only helpers touch.
+    `inner` is what the maps of a map of maps are like.
     """
 
     name: str
@@ -107,6 +121,7 @@ class MapSpec:
     frozen: bool = False
     btf_key: int = 0
     btf_value: int = 0
+    special: tuple[SpecialField, ...] = ()
     inner: MapSpec | None = None
     pinning: int = 0
     initial: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)

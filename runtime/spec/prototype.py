@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, final
 
-__all__ = ["Arg", "ArgType", "Helper", "MapOp", "NativeFunction", "Prototype", "ReturnType"]
+__all__ = ["Arg", "ArgType", "Callback", "Given", "Helper", "MapOp", "NativeFunction", "Prototype", "ReturnType"]
 
 
 class NativeFunction(Protocol):
@@ -50,6 +50,7 @@ class ArgType(Enum):
     CONST_STRING = "const_str"
     SOCKET = "sock"
     SOCK_COMMON = "sock_common"
+    ANY_SOCK_COMMON = "any_sock_common"
     BTF_ID = "btf_id"
     KPTR = "kptr"
     DYNPTR = "dynptr"
@@ -90,13 +91,17 @@ class MapOp(Enum):
 @final
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """One argument; `size` in bytes is for FIXED_MEMORY; `writes` says the helper stores through it."""
+    """One argument; `size` in bytes is for FIXED_MEMORY; `writes` says the helper stores through it.
+
+    `releases`: what it holds is a reference, which the call gives back. `struct` names the object that a BTF_ID points to.
+    """
 
     type: ArgType
     nullable: bool = False
     writes: bool = False
     size: int = 0
     releases: bool = False
+    struct: str = ""
 
 
 @final
@@ -106,7 +111,9 @@ class Prototype:
 
     `packet_access`: memory arguments may point into the packet.
     `invalidates_packet`: every packet pointer is void afterwards.
-    `acquires`: the returned pointer is a reference that must be released.
+    `acquires`: the returned pointer is a reference that must be released. `casts`: the result is the object of the first
+    argument, and void when that is released. `struct` names the object that a BTF_ID result points to.
+    `locks`, `unlocks`: a lock is held from, or until, this call.
     `returns`: inclusive signed bounds of an INTEGER result, where the helper promises some.
     """
 
@@ -116,7 +123,39 @@ class Prototype:
     invalidates_packet: bool = False
     gpl_only: bool = False
     acquires: bool = False
+    casts: bool = False
+    struct: str = ""
+    locks: bool = False
+    unlocks: bool = False
     returns: tuple[int, int] | None = None
+
+
+class Given(Enum):
+    """What a helper makes for a callback, besides what it was itself given; MAP, KEY and VALUE are of the map in its r1."""
+
+    INDEX = "index"
+    MAP = "map"
+    KEY = "key"
+    VALUE = "value"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """The contract of a function that a helper calls.
+
+    `function` is the helper's argument (1 to 5) that says which. `given` are what the function gets in r1, r2, …: a number n
+    stands for argument n of the helper. `returns` are the inclusive bounds of its result. `count`: the argument that says how
+    often it is called at most; `elements`: the argument that is the map whose elements it is called for. `later`: it is
+    called after the program has ended, on a stack of its own.
+    """
+
+    function: int
+    given: tuple[Given | int, ...]
+    returns: tuple[int, int] = (0, 1)
+    count: int = 0
+    elements: int = 0
+    later: bool = False
 
 
 @final
@@ -133,7 +172,7 @@ class Helper:
     `reads_clock`, `reads_random`, `reads_cpu` mark results that differ between machines: the kernel engine
     feeds them from the same source as ours. `moves_packet`: changes where the packet starts or ends.
     `writes_packet`: stores into the packet on the program's behalf. `map_types` are the UAPI numbers of the map types
-    that a helper takes which is only verified.
+    that a helper takes which is only verified. `callback` is the contract of the function that the helper takes.
     """
 
     id: int
@@ -148,3 +187,4 @@ class Helper:
     moves_packet: bool = False
     writes_packet: bool = False
     map_types: tuple[int, ...] = ()
+    callback: Callback | None = None

@@ -13,6 +13,7 @@ from runtime.spec.extension import Extension
 from runtime.spec.maps import MapKind
 from runtime.spec.program import ProgramType, Section
 from runtime.spec.prototype import Helper
+from runtime.spec.structs import KernelStruct
 
 __all__ = ["Registry"]
 
@@ -24,7 +25,7 @@ _V = TypeVar("_V")
 class Registry:
     """What the engine has been taught; `with_extension` and `without` make new ones."""
 
-    __slots__ = ("_extensions", "_helpers", "_helpers_by_name", "_kinds", "_sections", "_types")
+    __slots__ = ("_extensions", "_helpers", "_helpers_by_name", "_kinds", "_sections", "_structs", "_types")
 
     def __init__(self, extensions: Iterable[Extension] = ()) -> None:
         self._extensions = tuple(extensions)
@@ -33,6 +34,7 @@ class Registry:
         self._helpers_by_name: dict[str, Helper] = {}
         self._kinds: dict[int, MapKind] = {}
         self._sections: dict[str, Section] = {}
+        self._structs: dict[str, KernelStruct] = {}
         for extension in self._extensions:
             for kind in extension.map_kinds:
                 _claim(self._kinds, kind.id, kind, f"map kind {kind.id}", extension)
@@ -43,6 +45,8 @@ class Registry:
                 _claim(self._types, row.name, row, f"program type {row.name}", extension)
             for section in extension.sections:
                 _claim(self._sections, section.prefix, section, f"section {section.prefix}", extension)
+            for struct in extension.structs:
+                _claim(self._structs, struct.name, struct, f"struct {struct.name}", extension)
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
@@ -63,6 +67,11 @@ class Registry:
     def map_kinds(self) -> tuple[MapKind, ...]:
         """All map kinds, in order of registration."""
         return tuple(self._kinds.values())
+
+    @property
+    def structs(self) -> tuple[KernelStruct, ...]:
+        """All kernel objects, in order of registration."""
+        return tuple(self._structs.values())
 
     def with_extension(self, extension: Extension) -> Registry:
         """A registry that knows one extension more; raises InputError on a conflict."""
