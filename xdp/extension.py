@@ -5,7 +5,10 @@ Not here: the rows' contents (context, helpers, verdict).
 
 from __future__ import annotations
 
+import sys
 from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from runtime.helpers import CORE_HELPERS
@@ -81,7 +84,25 @@ LINUX_EXTENSION: Final = Extension(
 @cache
 def default_registry() -> Registry:
     """The core, XDP, Linux's other program types, and what installed packages add through the entry-point group `xdpsim.extensions`."""
-    from importlib.metadata import entry_points
+    extra: tuple[Extension, ...] = ()
+    if _announced():
+        from importlib.metadata import entry_points  # costs as much as reading a small object
 
-    extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
+        extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
     return Registry((CORE_EXTENSION, XDP_EXTENSION, LINUX_EXTENSION, *extra))
+
+
+def _announced() -> bool:
+    """Whether an installed package may have entry points for us; True where only importlib.metadata can tell."""
+    for place in dict.fromkeys(sys.path):
+        folder = Path(place or ".")
+        if folder.is_file():  # an archive
+            return True
+        for file in (*folder.glob("*.dist-info/entry_points.txt"), *folder.glob("*.egg-info/entry_points.txt")):
+            try:
+                if _ENTRY_POINTS.encode() in file.read_bytes():
+                    return True
+            except OSError:
+                return True
+    finders = (each for each in sys.meta_path if each is not PathFinder)
+    return any(hasattr(each, "find_distributions") for each in finders)

@@ -1,14 +1,20 @@
 """Maps: arenas of shared memory, the operations of each kind as natives, and their Python face.
 
 Not here: kinds that belong to extensions. Programs call the operations of a kind directly (MapKind.ops); Python holds
-a Map, made by `create`.
+a Map, made by `create`. The Python face is imported when first used: who only verifies takes the rows alone.
 """
 
-from runtime.maps.dump import dump, fill
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from runtime.maps.kinds import CORE_MAP_KINDS
-from runtime.maps.map import Map, attach, create, possible_cpus
-from runtime.maps.typed import TypedMap
-from runtime.maps.view import StructValue
+
+if TYPE_CHECKING:
+    from runtime.maps.dump import dump, fill
+    from runtime.maps.map import Map, attach, create, possible_cpus
+    from runtime.maps.typed import TypedMap
+    from runtime.maps.view import StructValue
 
 __all__ = [
     "CORE_MAP_KINDS",
@@ -21,3 +27,16 @@ __all__ = [
     "fill",
     "possible_cpus",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'runtime.maps' has no attribute {name!r}")
+    from runtime.maps.dump import dump, fill
+    from runtime.maps.map import Map, attach, create, possible_cpus
+    from runtime.maps.typed import TypedMap
+    from runtime.maps.view import StructValue
+
+    face = (Map, StructValue, TypedMap, attach, create, dump, fill, possible_cpus)
+    globals().update({each.__name__: each for each in face})  # all at once: dump is the name of a module, too
+    return globals()[name]

@@ -124,7 +124,7 @@ def read_elf(data: bytes, *, relocated: Callable[[ElfSection], bool]) -> ElfFile
     Raises ObjectError with what is wrong, for a file of another kind with what to do about it.
     """
     _check_identity(data)
-    from elftools.common.exceptions import ELFError  # costs 40 ms: paid by who reads an object
+    from elftools.common.exceptions import ELFError  # paid by who reads an object
 
     try:
         return _Reader(data).read(relocated)
@@ -146,11 +146,15 @@ def _check_identity(data: bytes) -> None:
 @final
 class _Reader:
     def __init__(self, data: bytes) -> None:
-        from elftools.elf.elffile import ELFFile
+        from elftools.common.utils import struct_parse
+        from elftools.elf.structs import ELFStructs  # the shapes alone: ELFFile would load DWARF and more
 
         self._data = data
         self._stream = io.BytesIO(data)
-        self._elf: Any = ELFFile(self._stream)
+        self._structs: Any = ELFStructs(little_endian=True, elfclass=64)
+        self._structs.create_basic_structs()
+        self._header: Any = struct_parse(self._structs.Elf_Ehdr, self._stream, stream_pos=0)
+        self._structs.create_advanced_structs(self._header["e_type"], self._header["e_machine"])
 
     def read(self, relocated: Callable[[ElfSection], bool]) -> ElfFile:
         self._check_header()
@@ -171,7 +175,7 @@ class _Reader:
         return ElfFile(sections=sections, symbols=symbols, relocations=by_target, data=self._data)
 
     def _check_header(self) -> None:
-        machine, kind = self._elf["e_machine"], self._elf["e_type"]
+        machine, kind = self._header["e_machine"], self._header["e_type"]
         if machine not in {"EM_BPF", "EM_NONE"}:
             raise ObjectError(f"an ELF file for {machine}, not for BPF: compile with `clang -target bpf`")
         if kind != "ET_REL":
@@ -185,8 +189,8 @@ class _Reader:
             yield struct_parse(shape, self._stream, stream_pos=offset + number * stride)
 
     def _sections(self) -> Iterator[ElfSection]:
-        shape = self._elf.structs.Elf_Shdr
-        count, offset, stride = self._elf["e_shnum"], self._elf["e_shoff"], self._elf["e_shentsize"]
+        shape = self._structs.Elf_Shdr
+        count, offset, stride = self._header["e_shnum"], self._header["e_shoff"], self._header["e_shentsize"]
         if not offset or not count:
             raise ObjectError("an ELF file without sections: there is no program in it")
         if count > _MAX_SECTIONS:
@@ -209,7 +213,7 @@ class _Reader:
             )
 
     def _section_names(self, headers: list[Any]) -> StringTable:
-        index = self._elf["e_shstrndx"]
+        index = self._header["e_shstrndx"]
         if not 0 < index < len(headers):
             raise ObjectError("damaged ELF file: no table of section names")
         start, size = headers[index]["sh_offset"], headers[index]["sh_size"]
@@ -222,7 +226,7 @@ class _Reader:
         if len(tables) > 1:
             raise ObjectError("more than one symbol table")
         table = tables[0]
-        shape = self._elf.structs.Elf_Sym
+        shape = self._structs.Elf_Sym
         count = _entries(table, shape.sizeof(), _MAX_SYMBOLS, self._data)
         if not 0 < table.link < len(sections) or sections[table.link].type is not SectionType.STRTAB:
             raise ObjectError("damaged ELF file: the symbol table names no table of strings")
@@ -245,7 +249,7 @@ class _Reader:
     ) -> list[ElfRelocation]:
         if section.type is SectionType.RELA:
             raise UnsupportedError(f"section {section.name!r}: relocations with addends; clang writes them without")
-        shape = self._elf.structs.Elf_Rel
+        shape = self._structs.Elf_Rel
         count = _entries(section, shape.sizeof(), budget, self._data)
         found = []
         for entry in self._parse(shape, section.offset, count, shape.sizeof()):

@@ -7,9 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +45,9 @@ def blaming(path: str) -> Iterator[None]:
 
 
 def _compile(path: Path) -> bytes:
+    import subprocess
+    import tempfile
+
     if not path.is_file():
         raise ObjectError(f"{path}: no such file")
     with tempfile.TemporaryDirectory(prefix="xdpsim-") as folder:
@@ -64,6 +64,8 @@ def _compile(path: Path) -> bytes:
 
 def _clang() -> str:
     """The newest clang on PATH: $CLANG, clang, clang-NN."""
+    import shutil
+
     chosen = os.environ.get("CLANG") or shutil.which("clang")
     if chosen:
         return chosen
