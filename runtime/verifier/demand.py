@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from runtime.verifier.state import Slot, State
 
-__all__ = ["FRAME_BITS", "ROOMS", "SLOTS", "need", "read", "register_bit", "slot_bit", "slot_needs"]
+__all__ = ["FRAME_BITS", "ROOMS", "SLOTS", "every_slot", "need", "read", "register_bit", "slot_bit", "slot_needs"]
 
 FRAME_BITS: Final = 80
 """Components of one frame: eleven registers, and slots from the top of the stack down."""
@@ -32,6 +32,11 @@ def register_bit(frame: int, register: int) -> int:
 def slot_bit(frame: int, index: int) -> int:
     """The component of the slot `index` (-1 is the one below r10)."""
     return 1 << frame * FRAME_BITS + SLOTS - 1 - index
+
+
+def every_slot(depth: int) -> int:
+    """The components of all slots, of the frames up to `depth`."""
+    return sum((1 << 64) - 1 << frame * FRAME_BITS + SLOTS for frame in range(depth + 1))
 
 
 def slot_needs(state: State, frame: int, index: int, slot: Slot) -> int:

@@ -32,14 +32,15 @@ from runtime.isa import (
     Store,
     WideTail,
 )
+from runtime.verifier.callbacks import call_back, callers, rounds
 from runtime.verifier.checker import check
-from runtime.verifier.demand import ROOMS, need, read, slot_bit, slot_needs
+from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, Widening, thresholds
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, Visited, begin, repeats
+from runtime.verifier.prune import EVERYTHING, Checkpoint, Visited, begin, covers, hides_pointer, kept, repeats
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import split
@@ -52,6 +53,7 @@ _TAIL_CALL: Final = "tail_call"
 _TRIES: Final = 6
 _ROUNDS: Final = 8
 _ATTEMPT_STEPS: Final = 40_000
+_ANY: Final = 1 << 30
 
 Watcher = Callable[[int, State], None]
 
@@ -71,6 +73,8 @@ class Explorer:
         self._loops: list[Loop] = []
         self._tries: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._bounds = thresholds(platform.spec.code)
+        self._callers = callers(platform.spec.code, platform.helper)
+        self._merges = graph.merges | self._callers | {pc + 1 for pc in self._callers}
         self._live = tuple(tuple(r for r in range(10) if bits >> r & 1) for bits in graph.live)
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
 
@@ -87,7 +91,7 @@ class Explorer:
             state, pc = self._work.pop()
             self.state = state
             while pc != _END:
-                if not first and pc in self.graph.merges and self._ends_here(state, pc):
+                if not first and pc in self._merges and self._ends_here(state, pc):
                     break
                 first = False
                 if self.notebook.steps >= limit:
@@ -107,6 +111,8 @@ class Explorer:
             if loop.begins_at(state, pc):
                 loop.back(state, live, self.notebook)
                 return True
+        if pc in self._callers:
+            return self._at_caller(state, pc, live)
         if pc in self.graph.heads:
             return self._at_head(state, pc, live)
         if not self.platform.policy.prune:
@@ -126,23 +132,42 @@ class Explorer:
                 raise Rejected(Failure(FailureCode.LOOP, message), pc)
             if self.platform.policy.speculate and self._proves_loop(state, pc, before):
                 return True
+        return self._goes_round(state, pc, before, visits)
+
+    def _goes_round(self, state: State, pc: int, before: Checkpoint | None, visits: int) -> bool:
+        """Begin a round, unless one like it was explored."""
         if self.platform.policy.prune:
-            if self._visited.covered(state, pc, live, step=self.notebook.steps, force=True):
+            live = self._live[pc]
+            made = visits if pc in self._callers else _ANY
+            if self._visited.covered(state, pc, live, step=self.notebook.steps, force=True, visits=made):
                 return True
         else:
             begin(state, Checkpoint(state, pc))
         assert state.checkpoint is not None
         state.checkpoint.visits = visits
         around = state.heads if before is None else before.heads  # loops inside this one start anew
-        state.heads = {**around, place: state.checkpoint}
+        state.heads = {**around, (pc, len(state.frames)): state.checkpoint}
         return False
+
+    def _at_caller(self, state: State, pc: int, live: tuple[int, ...]) -> bool:
+        """Where a helper begins to call back, or goes on with it: its rounds end, so one that was there before is enough."""
+        before = state.heads.get((pc, len(state.frames)))
+        visits = 0
+        if before is not None:
+            visits = before.visits + 1
+            if covers(before, state, live, EVERYTHING, EVERYTHING) and not hides_pointer(before, state):
+                self._settle(state, live, every_slot(state.depth))
+                return True
+            if self._proves_loop(state, pc, before):
+                return True
+        return self._goes_round(state, pc, before, visits)
 
     def _proves_loop(self, state: State, pc: int, before: Checkpoint) -> bool:
         """Whether all further rounds of the loop are proven at once."""
         visits = before.visits + 1
         if visits not in ATTEMPTS or len(self._loops) >= MAX_NESTING:
             return False
-        if self._tries[pc, visits] >= _TRIES:
+        if pc not in self._callers and self._tries[pc, visits] >= _TRIES:
             return False
         self._tries[pc, visits] += 1
         return any(self._proves(state, pc, before, needed) for needed in (before.needed, EVERYTHING))
@@ -158,7 +183,7 @@ class Explorer:
                 return False
             loop, failure = self._attempt(widened, state, pc, ident)
             if failure is None:
-                self._settle(state, live, loop)
+                self._settle(state, live, loop.checkpoint.read)  # also slots where nothing was written
                 iterations = visits + (loop.iterations or 0)
                 self.notebook.loops[pc] = max(self.notebook.loops.get(pc, 0), iterations)
                 return True
@@ -178,7 +203,7 @@ class Explorer:
         checkpoint = Checkpoint(start, pc)
         checkpoint.open = 1 << 30
         begin(start, checkpoint)
-        loop = Loop(ident, pc, checkpoint)
+        loop = Loop(ident, pc, checkpoint, self._most(state, pc))
         if not loop.takes(state, self._live[pc], self.notebook):
             return loop, NotProven(loop)
         saved = self._work, self._visited, self.notebook.copy()
@@ -204,14 +229,24 @@ class Explorer:
                 raise failure
         return loop, failure
 
-    def _settle(self, state: State, live: tuple[int, ...], loop: Loop) -> None:
+    def _most(self, state: State, pc: int) -> int | None:
+        """How many rounds there are at most, where the loop is a helper's."""
+        if pc not in self._callers:
+            return None
+        call = self.platform.spec.code[pc]
+        assert isinstance(call, CallHelper)
+        helper = self.platform.helper(call.helper)
+        assert helper is not None
+        return rounds(self.platform, state, helper)
+
+    def _settle(self, state: State, live: tuple[int, ...], slots: int) -> None:
         """Everything of the state counts as needed and read: the proof does not say what it used."""
         needs = ROOMS
-        read(state, loop.checkpoint.read)  # slots where nothing was written are not among those of the state
+        read(state, slots)
         for r in live:
             needs |= state.registers[r].needs
         for frame in state.frames:
-            for r in SAVED:
+            for r in kept(frame):
                 needs |= frame.registers[r].needs
         for frame_number, stack in enumerate(state.every_stack()):
             for index, slot in stack.items():
@@ -237,7 +272,7 @@ class Explorer:
             case CallHelper(number):
                 return self._helper(state, pc, number)
             case Exit():
-                resume = leave(self.platform, state, pc)
+                resume = leave(self.platform, state)
                 return _END if resume is None else resume
             case LoadImm64() | LoadMap() | LoadMapValue() | LoadFunction():
                 step(self.platform, notebook, state, pc, instruction)
@@ -247,7 +282,7 @@ class Explorer:
                 return pc + 1
             case LoadPacket():
                 ended = load_packet(notebook, state, instruction)
-                resume = leave(self.platform, ended, pc)
+                resume = leave(self.platform, ended)
                 if resume is not None:
                     self._push(ended, resume)
                 return pc + 1
@@ -293,10 +328,14 @@ class Explorer:
         if helper.builtin == _TAIL_CALL:
             gone = tail_called(state, pc)
             if gone is not None:
-                resume = leave(self.platform, gone, pc)
+                resume = leave(self.platform, gone)
                 assert resume is not None
                 self._push(gone, resume)
-        callback = call_helper(self.platform, self.notebook, state, pc, helper)
-        if callback is not None:
-            self._push(*callback)
+        if pc in self._callers:
+            head = state.heads.get((pc, len(state.frames)))
+            made = 0 if head is None else head.visits
+            callback = call_back(self.platform, self.notebook, state, pc, helper, made=made)
+            if callback is not None:
+                self._push(*callback)
+        call_helper(self.platform, self.notebook, state, pc, helper)
         return pc + 1

@@ -14,9 +14,9 @@ from runtime.isa import Alu, AluOp, Branch, Code, Imm
 from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.platform import Notebook
-from runtime.verifier.prune import EVERYTHING, SAVED, Checkpoint, covers
+from runtime.verifier.prune import EVERYTHING, Checkpoint, covers, kept
 from runtime.verifier.state import Slot, State
-from runtime.verifier.values import MAX_LENGTH, UNINIT, UNKNOWN, Kind, Progress, Value
+from runtime.verifier.values import MAX_LENGTH, NOT_NULL, UNINIT, UNKNOWN, Kind, Progress, Value
 
 __all__ = ["ATTEMPTS", "MAX_NESTING", "Loop", "NotProven", "Widening", "thresholds"]
 
@@ -27,7 +27,7 @@ _MAX_ITERATIONS: Final = 1 << 23
 _WORD16: Final = 0xFFFF
 _LENGTHS: Final = DOMAIN.unsigned_range(0, 4 * MAX_LENGTH)  # a pointer may be moved before it is compared
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
-_MOVING: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.STACK, Kind.MAP_VALUE})
+_MOVING: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.STACK, Kind.MAP_VALUE, Kind.MEMORY})
 
 
 @final
@@ -56,7 +56,9 @@ class Way(NamedTuple):
 class Loop:
     """An attempt under way: the head, and the widened state there."""
 
-    def __init__(self, ident: int, pc: int, checkpoint: Checkpoint) -> None:
+    def __init__(self, ident: int, pc: int, checkpoint: Checkpoint, most: int | None = None) -> None:
+        """`most` are the rounds of a loop that ends by itself: a helper's calls of a callback."""
+        self._most = most
         self.ident = ident
         self.pc = pc
         self.checkpoint = checkpoint
@@ -70,6 +72,8 @@ class Loop:
         Some component moves in one direction on some ways back and never the other way; it ends those. The rest needs another
         component for the same, whatever the first does: a lexicographic order.
         """
+        if self._most is not None:
+            return self._most
         total = 1
         open_ways = self._ways
         while open_ways:
@@ -121,6 +125,8 @@ class Loop:
         if not self.takes(state, live, notebook):
             raise NotProven(self, state)
         self._demand(state, live)
+        if self._most is not None:
+            return
         ways = dict(self._progress(state, live))
         if not any(way.step(1) or way.step(-1) for way in ways.values()):
             raise NotProven(self)
@@ -134,7 +140,7 @@ class Loop:
             if _matters(old.registers[r]):
                 needs |= state.registers[r].needs
         for a, b in zip(old.frames, state.frames, strict=True):
-            for r in SAVED:
+            for r in kept(a):
                 if _matters(a.registers[r]):
                     needs |= b.registers[r].needs
         stacks = [each.stack for each in old.frames] + [old.stack]
@@ -257,11 +263,11 @@ class Widening:
     def _value(self, old: Value, new: Value, component: int) -> Value | None:
         if Kind.UNINIT in (old.kind, new.kind):
             return UNINIT
-        if old.kind is not new.kind or old.target != new.target:
+        if old.kind is not new.kind or old.target != new.target or old.ref != new.ref:
             return None
         if new.kind is Kind.NUMBER:
             return self._number(old, new, component)
-        if new.kind is Kind.MAP_VALUE_OR_NULL:
+        if new.kind in NOT_NULL:
             return new if old.id == new.id else new._replace(id=self._notebook.fresh_id())
         same = old.offset == new.offset and old.number is new.number and old.id == new.id
         if same:
@@ -289,7 +295,7 @@ class Widening:
         tag = Progress(self._ident, component, 0, 0)
         assert scalar is not None
         if new.kind not in _REGIONS:
-            return Value(new.kind, scalar, 0, new.id, new.target, None, 0, tag)
+            return Value(new.kind, scalar, 0, new.id, new.target, None, 0, tag, new.ref)
         within = DOMAIN.meet(scalar, _LENGTHS)
         ident = self._notebook.fresh_id()
         rooms = [room.get(each.id, 0) - each.offset for each, room in zip((old, new), self._rooms, strict=True)]

@@ -14,16 +14,17 @@ from runtime.verifier.domains import DOMAIN
 from runtime.verifier.state import META_BASE, PACKET_BASE, Frame, Slot, State
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
-__all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "repeats"]
+__all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "hides_pointer", "kept", "repeats"]
 
 SAVED: Final = (6, 7, 8, 9)
 """Registers that a function gives back as they were."""
+_ALL: Final = tuple(range(1, 10))
 EVERYTHING: Final = -1
 """All components."""
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _LOADED: Final = (PACKET_BASE, META_BASE)
-_BASES, _NULLS, _LINKS = range(3)
-"""What ids name: the bases of pointers into the packet, lookups, numbers."""
+_BASES, _NULLS, _LINKS, _REFERENCES = range(4)
+"""What ids name: the bases of pointers into the packet, lookups, numbers, references."""
 _LIMIT: Final = 64
 _PATIENCE: Final = 8  # steps between checkpoints, where there is one already
 
@@ -37,8 +38,8 @@ class Checkpoint:
     """
 
     __slots__ = (
-        "frames", "heads", "hits", "misses", "needed", "open", "parent", "pc", "place", "read", "registers", "room", "stack",
-        "telling", "visits", "written",
+        "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "read", "references", "registers",
+        "room", "stack", "telling", "visits", "written",
     )  # fmt: skip
 
     def __init__(self, state: State, pc: int) -> None:
@@ -50,6 +51,8 @@ class Checkpoint:
         self.room = twin.room
         self.parent = state.checkpoint
         self.heads = state.heads
+        self.references = state.references
+        self.lock = state.lock
         self.written = state.written
         self.open = 1
         self.hits = 0
@@ -98,7 +101,13 @@ def _tells(value: Value, needed: int) -> bool:
     if value.kind is Kind.NUMBER:
         tells = value.number is not UNKNOWN.number or value.id or value.progress
         return value.length is not None or bool(needed and tells)
-    return value.kind in _REGIONS or bool(value.id) or value.number is not ZERO or value.progress is not None
+    return (
+        value.kind in _REGIONS
+        or bool(value.id)
+        or bool(value.ref)
+        or value.number is not ZERO
+        or value.progress is not None
+    )
 
 
 def _signature(state: State, live: tuple[int, ...]) -> tuple[object, ...]:
@@ -120,6 +129,11 @@ def begin(state: State, checkpoint: Checkpoint) -> None:
                 registers[index] = value._replace(needs=register_bit(frame, index))
 
 
+def kept(caller: Frame) -> tuple[int, ...]:
+    """The registers of a waiting caller that are read again: a helper that calls back still has its arguments."""
+    return SAVED if caller.callback is None else _ALL
+
+
 @final
 class Visited:
     """Finished checkpoints by place: the slot, the signature there, and the calls that lead to it."""
@@ -128,15 +142,20 @@ class Visited:
         self._places: dict[tuple[object, ...], list[Checkpoint]] = {}
         self._last = 0
 
-    def covered(self, state: State, pc: int, live: tuple[int, ...], *, step: int, force: bool) -> bool:
-        """Whether an explored state at this place covers the given one; if not, it may be remembered (always with `force`)."""
+    def covered(self, state: State, pc: int, live: tuple[int, ...], *, step: int, force: bool, visits: int = 0) -> bool:
+        """Whether an explored state at this place covers the given one; if not, it may be remembered (always with `force`).
+
+        `visits`: so many rounds of a helper that calls back have been made here.
+        """
         place = (pc, _signature(state, live), *(frame.resume for frame in state.frames))
         known = self._places.get(place)
         fresh = known is None
         if known is None:
             known = self._places[place] = []
         for position, checkpoint in enumerate(known):
-            if _Match(checkpoint, state, checkpoint.needed, checkpoint.read).holds(checkpoint.tells(live)):
+            if checkpoint.visits <= visits and _Match(checkpoint, state, checkpoint.needed, checkpoint.read).holds(
+                checkpoint.tells(live)
+            ):
                 checkpoint.hits += 1
                 if position:
                     known.insert(0, known.pop(position))
@@ -161,6 +180,16 @@ def repeats(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
         return False
     stacks = [(a.stack, b.stack) for a, b in zip(old.frames, new.frames, strict=True)] + [(old.stack, new.stack)]
     return all(_same_numbers(a, b) for a, b in stacks)
+
+
+def hides_pointer(old: Checkpoint, new: State) -> bool:
+    """Whether a slot that the old state says nothing of holds a pointer in the new one."""
+    stacks = [frame.stack for frame in old.frames] + [old.stack]
+    return any(
+        index not in above and slot.value is not None and slot.value.kind is not Kind.NUMBER
+        for above, stack in zip(stacks, new.every_stack(), strict=True)
+        for index, slot in stack.items()
+    )
 
 
 def _same_numbers(old: dict[int, Slot], new: dict[int, Slot]) -> bool:
@@ -227,26 +256,42 @@ class _Match:
         depth = len(old.frames)
         if self.needed & ROOMS and any(old.room.get(base, 0) > new.room.get(base, 0) for base in _LOADED):
             return False
+        if not self._held():
+            return False
         base = depth * FRAME_BITS
         for r in live:
             if not self._value(old.registers[r], new.registers[r], self.needed >> base + r & 1):
                 return False
-        if any(frame.callback is not None for frame in old.frames) and not self._same_outside():
-            return False
         for frame, (a, b) in enumerate(zip(old.frames, new.frames, strict=True)):
-            for r in SAVED:
+            if a.callback is not b.callback or not self._as_many_rounds(frame, a):
+                return False
+            for r in kept(a):
                 if not self._value(a.registers[r], b.registers[r], self.needed >> frame * FRAME_BITS + r & 1):
                     return False
             if not self._stack(frame, a.stack, b.stack):
                 return False
         return self._stack(depth, old.stack, new.stack)
 
-    def _same_outside(self) -> bool:
-        """Whether callers of a callback have the same pointers on their stacks, and had them when it was called."""
-        return all(
-            a.callback == b.callback and _pointers(a.stack) == _pointers(b.stack)
-            for a, b in zip(self.old.frames, self.new.frames, strict=True)
-        )
+    def _as_many_rounds(self, frame: int, caller: Frame) -> bool:
+        """Whether the old state had at least as many rounds of the helper before it."""
+        if caller.callback is None or not caller.callback.count:
+            return True
+        place = (caller.resume, frame)
+        return _visits(self.old.heads.get(place)) <= _visits(self.new.heads.get(place))
+
+    def _held(self) -> bool:
+        """Whether both hold as many references, and the same lock."""
+        old, new = self.old, self.new
+        if len(old.references) != len(new.references):
+            return False
+        if not all(map(self._reference, old.references, new.references)):
+            return False
+        if old.lock is None or new.lock is None:
+            return old.lock is new.lock
+        return old.lock[0] == new.lock[0] and self._names(_NULLS, old.lock[1], new.lock[1], 0)
+
+    def _reference(self, old: int, new: int) -> bool:
+        return bool(old and new) and self._names(_REFERENCES, old, new, 0)
 
     def _value(self, old: Value, new: Value, needed: int) -> bool:
         if old.kind is Kind.UNINIT:
@@ -260,6 +305,8 @@ class _Match:
         if old.number is not new.number and not DOMAIN.entails(new.number, old.number):
             return False
         if not self._moved(old, new):
+            return False
+        if (old.ref or new.ref) and not self._reference(old.ref, new.ref):
             return False
         if old.kind in _REGIONS:
             if self.old.room.get(old.id, 0) > self.new.room.get(new.id, 0):
@@ -323,12 +370,8 @@ class _Match:
         return old.size == new.size and self._value(old.value, new.value, needed)
 
 
-def _pointers(stack: dict[int, Slot]) -> dict[int, Value]:
-    return {
-        index: slot.value
-        for index, slot in stack.items()
-        if slot.value is not None and slot.value.kind is not Kind.NUMBER
-    }
+def _visits(head: Checkpoint | None) -> int:
+    return 0 if head is None else head.visits
 
 
 def _zero(slot: Slot) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
+from runtime.spec import Callback
 from runtime.verifier.demand import read, slot_bit, slot_needs
 from runtime.verifier.values import CONTEXT, UNINIT, ZERO, Kind, Value
 
@@ -22,7 +23,6 @@ __all__ = [
     "STACK_SIZE",
     "Frame",
     "Path",
-    "Pointers",
     "Slot",
     "State",
     "entry_state",
@@ -55,21 +55,18 @@ class Slot(NamedTuple):
         return 0xFF if self.value is not None and self.value.kind is not Kind.NUMBER else self.rest
 
 
-Pointers = dict[tuple[int, int], Value]
-
-
 @final
 @dataclass(slots=True)
 class Frame:
     """A caller that waits: its registers, its stack, where it goes on.
 
-    `callback`: the running function was called by a helper, and these pointers on the callers' stacks must stay.
+    `callback`: the running function was called by a helper, at slot `resume`, under this contract.
     """
 
     registers: list[Value]
     stack: dict[int, Slot]
     resume: int
-    callback: Pointers | None = None
+    callback: Callback | None = None
 
 
 class Path(NamedTuple):
@@ -86,10 +83,12 @@ class State:
 
     `starts` are the slots where the active functions begin; `room` the bytes proven to be there from each packet base.
     `written` are the stack slots (demand.slot_bit) that were stored to since the checkpoint. `heads` are the last visits of
-    the loops around this place, by slot and depth; never changed in place.
+    the loops around this place, by slot and depth; never changed in place. `references` and `lock` are held (references.py).
     """
 
-    __slots__ = ("checkpoint", "frames", "heads", "path", "registers", "room", "stack", "starts", "written")
+    __slots__ = (
+        "checkpoint", "frames", "heads", "lock", "path", "references", "registers", "room", "stack", "starts", "written",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.registers: list[Value] = [UNINIT] * 11
@@ -101,6 +100,8 @@ class State:
         self.checkpoint: Checkpoint | None = None
         self.written = 0
         self.heads: dict[tuple[int, int], Checkpoint] = {}
+        self.references: tuple[int, ...] = ()
+        self.lock: tuple[int, int] | None = None
 
     def fork(self) -> State:
         """A copy that shares nothing mutable."""
@@ -114,6 +115,8 @@ class State:
         twin.checkpoint = self.checkpoint
         twin.written = self.written
         twin.heads = self.heads
+        twin.references = self.references
+        twin.lock = self.lock
         return twin
 
     @property

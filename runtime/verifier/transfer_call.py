@@ -10,46 +10,37 @@ from typing import Final
 from runtime.isa import LoadPacket
 from runtime.spec import ArgType, Helper, MapOp, ReturnType
 from runtime.verifier.arguments import map_argument, memory_size
-from runtime.verifier.demand import FRAME_BITS, SLOTS, need, read, slot_bit, slot_needs
+from runtime.verifier.callbacks import come_back, push_frame
+from runtime.verifier.demand import need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode, Rejected
-from runtime.verifier.flow import MAX_FRAMES
 from runtime.verifier.memory import clobber_stack, stack_bytes, stack_range
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.state import FRAME_POINTER, Frame, Pointers, Slot, State
+from runtime.verifier.state import Frame, Slot, State
 from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, number
 
 __all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called"]
 
-_MAX_LOOPS: Final = 1 << 23
 _CALLER_SAVED: Final = range(1, 6)
 _PACKET_KINDS: Final = frozenset({Kind.PACKET, Kind.PACKET_END, Kind.PACKET_META})
 
 
-def call_helper(
-    platform: Platform, notebook: Notebook, state: State, pc: int, helper: Helper
-) -> tuple[State, int] | None:
-    """Carry out a helper call; when it calls back, also the state and slot where the callback starts."""
+def call_helper(platform: Platform, notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
+    """Carry out a helper call; what it calls back is told in callbacks.py."""
     notebook.helpers[helper.id] = helper
     _note(notebook, state, pc, helper)
-    callback = None
-    if any(arg.type is ArgType.CALLBACK for arg in helper.prototype.args):
-        callback = _call_back(notebook, state, pc, helper)
     result = _result(platform, notebook, state, helper)
     _write_memory(platform, notebook, state, helper)
     if helper.prototype.invalidates_packet:
-        _invalidate(state, pc)
+        _invalidate(state)
     registers = state.registers
     for register in _CALLER_SAVED:
         registers[register] = UNINIT
     registers[0] = result
-    return callback
 
 
-def _invalidate(state: State, pc: int) -> None:
+def _invalidate(state: State) -> None:
     """Every packet pointer, and every distance to the packet's end, is void."""
-    if any(frame.callback is not None for frame in state.frames):
-        raise Rejected(Failure(FailureCode.HELPER, "a callback moves the packet under the function that loops"), pc)
     state.replace(lambda v: STALE if v.kind in _PACKET_KINDS else v._replace(length=None) if v.length else v)
     state.room.clear()
 
@@ -61,7 +52,7 @@ def tail_called(state: State, pc: int) -> State | None:
     if any(frame.callback is not None for frame in state.frames):
         raise Rejected(Failure(FailureCode.HELPER, "a callback makes a tail call"), pc)
     twin = state.fork()
-    _invalidate(twin, pc)
+    _invalidate(twin)
     twin.registers[0] = UNKNOWN
     return twin
 
@@ -160,61 +151,13 @@ def _size_is_constant(state: State, helper: Helper, position: int) -> bool:
     return True
 
 
-def _call_back(notebook: Notebook, state: State, pc: int, helper: Helper) -> tuple[State, int]:
-    """Any number of calls of the callback: numbers on the stacks become unknown, pointers there must stay as they are."""
-    if helper.builtin != "loop":
-        raise Rejected(Failure(FailureCode.HELPER, f"callbacks of bpf_{helper.name} are not supported"), pc)
-    target = state.registers[2].target
-    notebook.callbacks[pc].add(target)
-    for stack in state.every_stack():
-        for index, slot in list(stack.items()):
-            if slot.value is None or slot.value.kind is Kind.NUMBER:
-                stack[index] = Slot(slot.written, rest=slot.rest)
-    inside = state.fork()
-    _push(inside, Frame(inside.registers, inside.stack, pc + 1, _pointers(state)), pc, target)
-    inside.registers[1] = number(DOMAIN.unsigned_range(0, _MAX_LOOPS), 0)
-    inside.registers[2] = state.registers[3]
-    for register in range(3, 6):
-        inside.registers[register] = UNINIT
-    return inside, target
-
-
 def call_function(state: State, pc: int, target: int) -> int:
     """Enter a function of the program; returns where it starts."""
-    _push(state, Frame(state.registers, state.stack, pc + 1), pc, target)
+    push_frame(state, Frame(state.registers, state.stack, pc + 1), pc, target)
     return target
 
 
-def _push(state: State, frame: Frame, pc: int, target: int) -> None:
-    if state.depth + 2 > MAX_FRAMES:
-        raise Rejected(
-            Failure(
-                FailureCode.CALL,
-                f"more than {MAX_FRAMES} functions are active at once: inline some, or make recursion a loop",
-            ),
-            pc,
-        )
-    arguments = frame.registers[1:6]
-    state.frames = (*state.frames, frame)
-    state.starts = (*state.starts, target)
-    state.registers = [UNINIT, *arguments, UNINIT, UNINIT, UNINIT, UNINIT, UNINIT]
-    state.registers[FRAME_POINTER] = Value(Kind.STACK, ZERO, 0, 0, state.depth)
-    state.stack = {}
-    state.heads = {place: head for place, head in state.heads.items() if place[1] < state.depth}
-    state.written |= (1 << FRAME_BITS - SLOTS) - 1 << state.depth * FRAME_BITS + SLOTS
-
-
-def _pointers(state: State) -> Pointers:
-    """Every pointer that is spilled in a frame, by frame and slot."""
-    return {
-        (frame, index): slot.value
-        for frame, stack in enumerate(state.every_stack())
-        for index, slot in stack.items()
-        if slot.value is not None and slot.value.kind is not Kind.NUMBER
-    }
-
-
-def leave(platform: Platform, state: State, pc: int) -> int | None:
+def leave(platform: Platform, state: State) -> int | None:
     """Return from a function; the slot where the caller goes on, or None where the path ends."""
     if not state.frames:
         if platform.program_type.returns is not None:
@@ -222,12 +165,7 @@ def leave(platform: Platform, state: State, pc: int) -> int | None:
         return None
     frame = state.frames[-1]
     if frame.callback is not None:
-        need(state, state.registers[0].needs)
-        outside = state.fork()
-        outside.stack = {}
-        if _pointers(outside) != frame.callback:
-            raise Rejected(Failure(FailureCode.STACK, "a callback changes a pointer on the stack of its caller"), pc)
-        return None
+        return come_back(state)
     result, depth = state.registers[0], state.depth
     state.frames = state.frames[:-1]
     state.starts = state.starts[:-1]

@@ -1,6 +1,6 @@
 """The table of rules: its grammar, and programs out of its rows.
 
-Not here: the rows (rules.data) and what judges them (test_rules.py).
+Not here: the rows (rules*.data) and what judges them (test_rules.py).
 
 A row begins with `== name`. Then come `ours:` (accept, or the code of the failure), `kernel:` (accept or reject), `why:` (a
 phrase, where the two differ), `xfail:` (why the row does not hold yet), and the program's text. Functions start where calls lead.
@@ -21,7 +21,7 @@ __all__ = ["ACCEPT", "MAPS", "REJECT", "Rule", "program_of", "rules"]
 ACCEPT: Final = "accept"
 REJECT: Final = "reject"
 _FIELDS: Final = ("ours", "kernel", "why", "xfail")
-_DATA: Final = Path(__file__).with_name("rules.data")
+_DATA: Final = tuple(sorted(Path(__file__).parent.glob("rules*.data")))
 
 _TEXT: Final = b"constant" + bytes(8)
 _UNENDED: Final = b"unended!"
@@ -63,7 +63,7 @@ class Rule:
 
 def rules() -> tuple[Rule, ...]:
     """Every row, in order."""
-    return tuple(_rule(part) for part in _DATA.read_text().split("\n== ")[1:])
+    return tuple(_rule(part) for file in _DATA for part in file.read_text().split("\n== ")[1:])
 
 
 def _rule(part: str) -> Rule:

@@ -152,34 +152,3 @@ def test_a_short_loop_is_followed_when_nothing_else_helps() -> None:
     """Without speculation a loop of ten rounds is accepted, and the bound is its rounds."""
     facts = _verify("r6 = 0\nloop:\nr6 += 1\nif r6 < 10 goto loop\n" + OUT, Policy(speculate=False)).facts
     assert [each.iterations for each in facts.loops] == [9]
-
-
-def test_a_callback_may_not_exchange_pointers_of_its_caller() -> None:
-    """The same callback from two places: what was explored for one is not taken for the other with other pointers."""
-    text = """
-    r6 = r1
-    r7 = *(u32 *)(r1 + 12)
-    r8 = r10
-    r8 += -64
-    *(u64 *)(r10 - 8) = r8
-    *(u64 *)(r10 - 16) = r8
-    if r7 == 0 goto other
-    *(u64 *)(r10 - 16) = r6
-    other:
-    r1 = 1
-    r2 = func[pc+8] ll
-    r3 = r10
-    r3 += -16
-    r4 = 0
-    call 181
-    r0 = *(u64 *)(r10 - 16)
-    r0 = 0
-    exit
-    r3 = *(u64 *)(r2 + 8)
-    *(u64 *)(r2 + 0) = r3
-    if r1 == 0 goto +0
-    r0 = 0
-    exit
-    """
-    with pytest.raises(VerificationError):
-        _verify(text, starts=(0, 18))
