@@ -18,11 +18,14 @@ from runtime.spec import ObjectSpec, ProgramSpec, Registry
 from runtime.verifier import VerifiedProgram, verify
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
+from xdp.cli.parallel import spread, workers
+from xdp.cli.progress import progress_bar
 from xdp.cli.source import blaming, object_bytes
 from xdp.extension import default_registry
 
 __all__ = ["run"]
 
+_PAYS: Final = 1500  # instructions that take longer to verify than processes take to begin
 _MORE: Final = frozenset({"code", "warnings", "loops", "witness", "log"})
 
 
@@ -54,7 +57,11 @@ def run(arguments: Namespace, output: Output) -> int:
         spec = read_object(data, name=Path(arguments.object).stem)
     registry = default_registry()
     tried = not output.json or arguments.verbose or arguments.witness is not None
-    rows = [_judge(spec, each, registry, arguments, tried=tried) for each in _chosen(spec, arguments.prog)]
+    programs = _chosen(spec, arguments.prog)
+    sizes = [len(each.code) for each in programs]
+    count = 1 if arguments.witness else workers(sizes, enough=_PAYS)  # one file is written by one process
+    with progress_bar(output, "verifying") as progress:
+        rows = spread(lambda at: _judge(spec, programs[at], registry, arguments, tried=tried), sizes, count, progress)
     hidden = frozenset() if arguments.verbose else _MORE
     document = [{key: value for key, value in asdict(row).items() if key not in hidden} for row in rows]
     output.emit(document, "\n".join(_text(row, verbose=arguments.verbose) for row in rows))
@@ -78,7 +85,7 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
     failure: VerificationError | None = None
     started = time.perf_counter()
     try:
-        verified = verify(program, kind, spec.maps, registry)
+        verified = verify(program, kind, spec.maps, registry, cached=True)
     except VerificationError as error:
         failure = error
     seconds = time.perf_counter() - started
