@@ -72,8 +72,10 @@ def call_back(
     registers = state.registers
     arguments = [_given(each, registers) for each in row.given]
     if row.later:
+        notebook.later.add(target)
         inside.checkpoint, inside.heads, inside.frames, inside.starts = None, {}, (), inside.starts[:1]
         inside.registers, inside.stack, inside.written = [UNINIT] * 11, {}, 0
+        inside.references, inside.lock = (), None
     push_frame(inside, Frame(inside.registers, inside.stack, pc, row), pc, target)
     inside.registers[1:6] = arguments + [UNINIT] * (5 - len(arguments))
     return inside, target

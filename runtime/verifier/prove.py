@@ -4,6 +4,7 @@ Not here: any pass, and verdicts that are known from before (verify.py).
 
     graph_of        the code is a program: jumps, functions, reachability, live registers
     Explorer.run    every path is safe: obligations judged by the checker, trusted by the transfer functions
+    check_stack     the frames of every chain of calls fit together
     _facts          what was learnt, for engines and users
 """
 
@@ -11,21 +12,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runtime.isa import CallHelper, CallLocal, Code, LoadFunction
+from runtime.isa import CallHelper, Code
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.explore import Explorer, Watcher
-from runtime.verifier.failure import Failure, FailureCode, Rejected
+from runtime.verifier.failure import Rejected
 from runtime.verifier.flow import Graph, graph_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
 from runtime.verifier.report import error_of, trail
+from runtime.verifier.stack import check_stack
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
 
 __all__ = ["prove"]
-
-_STACK_LIMIT = 512
 
 
 def prove(
@@ -49,9 +49,9 @@ def prove(
         graph = graph_of(spec.code, spec.subprograms, platform.arguments)
         explorer = Explorer(platform, graph, watcher)
         notebook = explorer.run()
-        _combined_stack(spec.code, graph, notebook)
+        check_stack(platform, graph, notebook)
     except Rejected as rejected:
-        suspect = _suspect(platform, graph, explorer, rejected) if graph and explorer else None
+        suspect = _suspect(platform, graph, explorer, rejected)
         raise error_of(spec, rejected, explorer.state if explorer else None, suspect) from None
     return VerifiedProgram(
         _SEAL,
@@ -63,16 +63,17 @@ def prove(
     )
 
 
-def _suspect(platform: Platform, graph: Graph, explorer: Explorer, rejected: Rejected) -> Suspect:
+def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> Suspect:
     spec = platform.spec
     numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
     helpers = {number: helper for number in numbers if (helper := platform.registry.helper(number)) is not None}
+    facts = _facts(spec.code, graph, explorer.notebook) if graph and explorer else Facts()
     return Suspect(
         spec=spec,
         program_type=platform.program_type,
         maps=platform.maps,
-        facts=replace(_facts(spec.code, graph, explorer.notebook), helpers=helpers),
-        trail=trail(explorer.state.path),
+        facts=replace(facts, helpers=helpers),
+        trail=trail(explorer.state.path) if explorer else (),
         pc=rejected.pc,
         code=rejected.failure.code,
     )
@@ -119,26 +120,3 @@ def _warnings(spec: ProgramSpec, graph: Graph, notebook: Notebook) -> tuple[str,
         where = f"{line.file}:{line.line}" if line else f"instruction {first}"
         found.append(f"{len(graph.unreachable)} instructions cannot be reached, the first at {where}")
     return tuple(found)
-
-
-def _combined_stack(code: Code, graph: Graph, notebook: Notebook) -> None:
-    """The frames of any chain of calls fit in 512 bytes together."""
-    calls: dict[int, set[int]] = {start: set() for start in graph.starts}
-    for pc in notebook.visited:
-        match code[pc]:
-            case CallLocal(offset) | LoadFunction(_, offset):
-                calls[graph.function[pc]].add(pc + 1 + offset)
-            case _:
-                pass
-    _deepest(0, calls, notebook, 0, ())
-
-
-def _deepest(start: int, calls: dict[int, set[int]], notebook: Notebook, above: int, chain: tuple[int, ...]) -> None:
-    if start in chain:
-        raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle: use a loop"), start)
-    total = above + (max(1, notebook.stack[start]) + 15) // 16 * 16
-    if total > _STACK_LIMIT:
-        message = f"the stacks of {len(chain) + 1} functions need {total} bytes together, more than {_STACK_LIMIT}: keep large data in a map"
-        raise Rejected(Failure(FailureCode.STACK, message), start)
-    for callee in calls[start]:
-        _deepest(callee, calls, notebook, total, (*chain, start))

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import Final
 
 from runtime.isa import LoadPacket
-from runtime.spec import ArgType, Helper, MapOp, ReturnType
+from runtime.spec import ArgType, Helper, MapFlag, MapOp, ReturnType
 from runtime.verifier.arguments import map_argument, memory_size
 from runtime.verifier.callbacks import come_back, push_frame
 from runtime.verifier.demand import need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.memory import clobber_stack, stack_bytes, stack_range
+from runtime.verifier.objects import object_result
 from runtime.verifier.platform import Notebook, Platform
+from runtime.verifier.references import lock_of, release
 from runtime.verifier.state import Frame, Slot, State
 from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, number
 
@@ -33,10 +35,22 @@ def call_helper(platform: Platform, notebook: Notebook, state: State, pc: int, h
     _write_memory(platform, notebook, state, helper)
     if helper.prototype.invalidates_packet:
         _invalidate(state)
+    _settle(state, helper)
     registers = state.registers
     for register in _CALLER_SAVED:
         registers[register] = UNINIT
     registers[0] = result
+
+
+def _settle(state: State, helper: Helper) -> None:
+    """What the call gives back, locks or unlocks."""
+    for position, arg in enumerate(helper.prototype.args, 1):
+        if arg.releases and state.registers[position].ref:
+            release(state, state.registers[position].ref)
+    if helper.prototype.locks:
+        state.lock = lock_of(state.registers[1])
+    elif helper.prototype.unlocks:
+        state.lock = None
 
 
 def _invalidate(state: State) -> None:
@@ -93,17 +107,35 @@ def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper
         case ReturnType.MAP_VALUE_OR_NULL | ReturnType.MAP_VALUE:
             index = map_argument(helper, state)
             assert index is not None
-            if helper.prototype.ret is ReturnType.MAP_VALUE or _always_found(platform, state, helper, index):
-                return Value(Kind.MAP_VALUE, ZERO, 0, 0, index)
-            return Value(Kind.MAP_VALUE_OR_NULL, ZERO, 0, notebook.fresh_id(), index)
+            return _found(platform, notebook, state, helper, index)
         case _:
-            return Value(Kind.OPAQUE, ZERO)
+            return object_result(platform, notebook, state, helper)
+
+
+def _found(platform: Platform, notebook: Notebook, state: State, helper: Helper, index: int) -> Value:
+    """What a lookup in a map gives: a value, or a map or an object in its place."""
+    kind, inner = platform.kinds[index], platform.inner(index)
+    ident = notebook.fresh_id()
+    if kind is not None and kind.value_is == "map" and inner is not None:
+        return Value(Kind.MAP_OR_NULL, ZERO, 0, ident, inner)
+    if kind is not None and kind.struct:
+        struct = platform.struct(kind.struct)
+        assert struct is not None
+        if kind.acquires:
+            state.references = (*state.references, ident)
+        return Value(Kind.OBJECT_OR_NULL, ZERO, 0, ident, struct, ref=ident if kind.acquires else 0)
+    ident = -ident if platform.lockable(index) else ident
+    if helper.prototype.ret is ReturnType.MAP_VALUE or _always_found(platform, state, helper, index):
+        return Value(Kind.MAP_VALUE, ZERO, 0, min(ident, 0), index)
+    return Value(Kind.MAP_VALUE_OR_NULL, ZERO, 0, ident, index)
 
 
 def _always_found(platform: Platform, state: State, helper: Helper, index: int) -> bool:
     """A constant index below the size of an array cannot miss."""
     kind, key = platform.kinds[index], state.registers[2]
     if helper.map_op is not MapOp.LOOKUP or kind is None or not kind.bounded_array or kind.per_cpu:
+        return False
+    if platform.maps[index].flags & MapFlag.INNER_MAP:  # a map inside a map may be shorter
         return False
     if key.kind is not Kind.STACK or key.number.const is None or key.offset % 8 not in (0, 4):
         return False
