@@ -6,6 +6,7 @@ Not here: natives. A row says what a helper takes and gives; who can run one rep
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from runtime.helpers.linux_table import TABLE
@@ -39,6 +40,10 @@ def _struct(name: str) -> str:
     return f"struct {name}" if name else ""
 
 
+def _size_argument(arguments: Sequence[str]) -> int:
+    return 1 + next(at for at, each in enumerate(arguments) if each.startswith("const_size"))
+
+
 def _row(line: str) -> Helper:
     what, _, effects = line.partition("/")
     number, name, result, *arguments = what.split()
@@ -58,6 +63,7 @@ def _row(line: str) -> Helper:
             struct=_struct(struct),
             locks="locks" in flags,
             unlocks="unlocks" in flags,
+            at_most=_size_argument(arguments) if "counts" in flags else 0,
         ),
         moves_packet="moves" in flags and name != "tail_call",
         map_types=_ELEMENT_MAPS if name == "for_each_map_elem" else (),

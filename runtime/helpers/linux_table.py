@@ -6,7 +6,8 @@ Words are the values of ReturnType and ArgType. After an argument: `?` it may be
 through it, `-` it is released, `:n` it is n bytes;
 before those, `=name` says which struct of the kernel a btf_id points to. After the slash: `packet` arguments may point into the packet,
 `gpl` for programs under the GPL only, `moves` packet pointers are void afterwards, `acquires` the result must be released,
-`casts` the result is the object of the first argument, `locks` and `unlocks` what they say.
+`casts` the result is the object of the first argument, `counts` the result is at most the size that is given,
+`locks` and `unlocks` what they say.
 A `*` stands for the name of the hook that alone has the helper, which puts its own there. Numbers and names are those of
 the UAPI; where program types have prototypes of their own, the row is that of the network driver's.
 """
@@ -62,7 +63,7 @@ TABLE: Final = """
  42 get_numa_node_id               integer
  43 skb_change_head                integer               ctx anything anything / moves
  44 *adjust_head                   integer               ctx anything / moves
- 45 probe_read_str                 integer               uninit_mem! const_size_or_zero anything / gpl
+ 45 probe_read_str                 integer               uninit_mem! const_size_or_zero anything / gpl counts
  46 get_socket_cookie              integer               ctx
  47 get_socket_uid                 integer               ctx
  48 set_hash                       integer               ctx anything
@@ -84,7 +85,7 @@ TABLE: Final = """
  64 bind                           integer               ctx mem const_size
  65 *adjust_tail                   integer               ctx anything / moves
  66 skb_get_xfrm_state             integer               ctx anything uninit_mem! const_size anything
- 67 get_stack                      integer               ctx uninit_mem! const_size_or_zero anything / gpl
+ 67 get_stack                      integer               ctx uninit_mem! const_size_or_zero anything / gpl counts
  68 skb_load_bytes_relative        integer               ctx anything uninit_mem! const_size anything
  69 fib_lookup                     integer               ctx mem! const_size anything / gpl
  70 sock_hash_update               integer               ctx map_ptr map_key anything / packet
@@ -131,8 +132,8 @@ TABLE: Final = """
 111 skb_output                     integer               btf_id map_ptr anything mem const_size_or_zero / gpl
 112 probe_read_user                integer               uninit_mem! const_size_or_zero anything / gpl
 113 probe_read_kernel              integer               uninit_mem! const_size_or_zero anything / gpl
-114 probe_read_user_str            integer               uninit_mem! const_size_or_zero anything / gpl
-115 probe_read_kernel_str          integer               uninit_mem! const_size_or_zero anything / gpl
+114 probe_read_user_str            integer               uninit_mem! const_size_or_zero anything / gpl counts
+115 probe_read_kernel_str          integer               uninit_mem! const_size_or_zero anything / gpl counts
 116 tcp_send_ack                   integer               btf_id anything
 117 send_signal_thread             integer               anything
 118 jiffies64                      integer
@@ -158,7 +159,7 @@ TABLE: Final = """
 138 skc_to_tcp_timewait_sock       btf_id_or_null=tcp_timewait_sock any_sock_common / casts
 139 skc_to_tcp_request_sock        btf_id_or_null=tcp_request_sock any_sock_common / casts
 140 skc_to_udp6_sock               btf_id_or_null=udp6_sock any_sock_common / casts
-141 get_task_stack                 integer               btf_id=task_struct uninit_mem! const_size_or_zero anything
+141 get_task_stack                 integer               btf_id=task_struct uninit_mem! const_size_or_zero anything / counts
 142 load_hdr_opt                   integer               ctx mem! const_size anything
 143 store_hdr_opt                  integer               ctx mem const_size anything / moves
 144 reserve_hdr_opt                integer               ctx anything anything

@@ -114,7 +114,8 @@ class Prototype:
     `acquires`: the returned pointer is a reference that must be released. `casts`: the result is the object of the first
     argument, and void when that is released. `struct` names the object that a BTF_ID result points to.
     `locks`, `unlocks`: a lock is held from, or until, this call.
-    `returns`: inclusive signed bounds of an INTEGER result, where the helper promises some.
+    `returns`: inclusive signed bounds of an INTEGER result, where the helper promises some. `at_most`: the number of the
+    argument that an INTEGER result does not exceed, a size; what is less than 0 is an errno.
     """
 
     args: tuple[Arg, ...] = ()
@@ -128,6 +129,7 @@ class Prototype:
     locks: bool = False
     unlocks: bool = False
     returns: tuple[int, int] | None = None
+    at_most: int = 0
 
 
 class Given(Enum):

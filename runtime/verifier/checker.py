@@ -39,6 +39,7 @@ _MAX_OFFSET: Final = 1 << 29
 _PACKET_LOAD_CONTEXT: Final = 6
 _MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
+_PLACED: Final = frozenset({Kind.STACK, Kind.MAP_VALUE})  # a distance inside one frame or map tells no address
 _DISTANT: Final = _DATA | {Kind.HALF}  # what a 32-bit distance between packet pointers is made of
 _GROUPS: Final = {
     kind: Kind.PACKET if kind in _DATA else Kind.MAP_VALUE if kind is Kind.MAP_VALUE_OR_NULL else kind for kind in Kind
@@ -178,6 +179,8 @@ def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
         return _pointer_math(wanted, right, left.number.smin, left.number.smax)
     if wanted.op is AluOp.SUB and {left.kind, right.kind} <= (_DATA if wanted.width == 64 else _DISTANT):
         return None
+    if wanted.op is AluOp.SUB and left.kind is right.kind and left.kind in _PLACED and left.target == right.target:
+        return None
     return _no_math(f"{wanted.width}-bit {wanted.op.name} of {left.kind.words} and {right.kind.words}")
 
 
@@ -305,6 +308,8 @@ def _packet_load(platform: Platform, state: State) -> Failure | None:
 
 def _returns(platform: Platform, state: State) -> Failure | None:
     value = state.registers[0]
+    if value.kind is Kind.UNINIT and state.frames and state.frames[-1].callback is None:
+        return None  # a function without a result: its caller may not read r0 either
     if value.kind is Kind.UNINIT:
         return Failure(FailureCode.UNINIT_REG, "r0, the return value, was not written on this path: return a number")
     if state.frames:

@@ -131,7 +131,7 @@ def _check_map_value(
         if value.number.const is not None or size > spec.value_size:
             return Failure(FailureCode.MAP_OOB, f"{touched}: declare a larger value, or touch less of it")
         return Failure(FailureCode.MAP_OOB, f"{touched}: keep the offset in [0, {spec.value_size - size}] by a check")
-    if aligned and (value.number.const is None or (value.number.const + start) % size):
+    if aligned and (value.number.mask & size - 1 or (value.number.value + start) % size):
         return Failure(
             FailureCode.ALIGNMENT,
             f"an atomic operation on {size} bytes at offset {low} of {spec.name!r}: use a multiple of {size}",
@@ -179,7 +179,7 @@ def read_stack(notebook: Notebook, state: State, frame: int, low: int, size: int
 def _read_spill(slot: Slot, value: Value, first: int, size: int, needs: int) -> Value | None:
     if value.kind is not Kind.NUMBER:
         return value if size == Size.DW.bytes and first == 0 else None
-    if first == 0 and size == slot.size:
+    if first == 0 and (size == slot.size or (size < slot.size and value.number.umax < 1 << size * 8)):
         return value._replace(needs=needs)
     if first + size <= slot.size:
         shifted = value.number

@@ -24,6 +24,7 @@ from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, n
 __all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called"]
 
 _CALLER_SAVED: Final = range(1, 6)
+_MAX_ERRNO: Final = 4095
 _PACKET_KINDS: Final = frozenset({Kind.PACKET, Kind.PACKET_END, Kind.PACKET_META})
 
 
@@ -101,6 +102,9 @@ def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper
     match helper.prototype.ret:
         case ReturnType.INTEGER:
             bounds = helper.prototype.returns
+            if helper.prototype.at_most:
+                size = state.registers[helper.prototype.at_most]
+                return number(DOMAIN.signed_range(-_MAX_ERRNO, size.number.umax), size.needs)
             return UNKNOWN if bounds is None else number(DOMAIN.signed_range(*bounds), 0)
         case ReturnType.VOID:
             return UNINIT
