@@ -191,6 +191,13 @@ class Program:
                 f"program {self.name!r} is of type {self.type.name}: it can be verified, and no hook here runs it"
             )
 
+    def _require_natives(self) -> None:
+        for helper in self.verified.facts.helpers.values():
+            if not (helper.native or helper.map_op or helper.builtin):
+                raise UnsupportedError(
+                    f"program {self.name!r} calls bpf_{helper.name}: it is verified, and nothing here carries out that helper"
+                )
+
     def executable(self, engine: str | None = None) -> Executable:
         """The program, ready to run on that engine; what its tail calls may reach is made ready too."""
         self.require_driver()
@@ -199,6 +206,7 @@ class Program:
         wanted = engine or self.owner.engine
         ready = self._executables.get(wanted)
         if ready is None:
+            self._require_natives()
             ready = engine_named(wanted).load(self.verified, self.maps, program_id=self.id)
             self._executables[wanted] = ready
             for target in self.owner.tail_call_targets():

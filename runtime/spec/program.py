@@ -42,7 +42,7 @@ class ProgramType:
     element; None for types that are only verified. `verdicts` names return values, for messages and reports.
     `legacy_packet_loads`: the packet loads of classic BPF are allowed. `prototypes` stand in place of those of the
     helpers with these numbers. `attach_types` are the places to attach to, the default first; a row that `attached` made
-    is for one of them, named by `attach`.
+    is for one of them, named by `attach`. `refuses` are types of special fields (MapSpec.special) that no map of its programs has.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ProgramType:
     prototypes: tuple[tuple[int, Prototype], ...] = ()
     attach_types: tuple[AttachType, ...] = ()
     attach: AttachType | None = None
+    refuses: tuple[str, ...] = ()
 
     def attached(self, name: str = "") -> ProgramType:
         """This type for programs attached in that way, the first way when `name` is empty; raises UnsupportedError.

@@ -10,7 +10,9 @@ from typing import Final
 from runtime.spec import Arg, ArgType, Helper, MapOp
 from runtime.verifier.failure import Failure, FailureCode
 from runtime.verifier.memory import check_memory, stack_bytes, stack_range
+from runtime.verifier.objects import OBJECT_ARGUMENTS, check_allocation, check_object
 from runtime.verifier.platform import Platform
+from runtime.verifier.references import check_released
 from runtime.verifier.state import State
 from runtime.verifier.values import Kind, Value
 
@@ -19,11 +21,12 @@ __all__ = ["check_call", "map_argument", "memory_size"]
 _MAX_SIZE: Final = 1 << 29
 _SIZES: Final = frozenset({ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO})
 _GPL: Final = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
+_LOOKED_UP: Final = frozenset({"map", "device"})  # values that programs may look at, and not change
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _RUNNABLE: Final = frozenset({
     ArgType.ANYTHING, ArgType.CONTEXT, ArgType.CONST_MAP, ArgType.MAP_KEY, ArgType.MAP_VALUE, ArgType.MEMORY,
     ArgType.UNINIT_MEMORY, ArgType.FIXED_MEMORY, ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO, ArgType.CALLBACK,
-    ArgType.STACK, ArgType.CONST_STRING, ArgType.INT, ArgType.LONG,
+    ArgType.STACK, ArgType.CONST_STRING, ArgType.INT, ArgType.LONG, ArgType.CONST_ALLOC_SIZE, *OBJECT_ARGUMENTS,
 })  # fmt: skip
 
 
@@ -38,11 +41,12 @@ def check_call(platform: Platform, state: State, number: int) -> Failure | None:
         known = platform.registry.helper(number)
         name = f"bpf_{known.name}" if known else f"helper {number}"
         return Failure(FailureCode.HELPER, f"{name} may not be called from {platform.program_type.name} programs")
-    if not (helper.native or helper.map_op or helper.builtin):
-        if platform.program_type.driver is not None:
-            return Failure(FailureCode.HELPER, f"bpf_{helper.name} is known, and nothing here carries it out")
-        if helper.prototype.acquires:
-            return Failure(FailureCode.HELPER, f"bpf_{helper.name} acquires a reference, which is not supported")
+    if state.lock is not None and not (helper.prototype.unlocks or helper.prototype.locks):
+        return Failure(FailureCode.LOCK, f"calls bpf_{helper.name} while a lock is held: unlock it first")
+    if helper.builtin == "tail_call":
+        failure = check_released(state, "a tail call leaves the program")
+        if failure is not None:
+            return failure
     if helper.prototype.gpl_only and platform.spec.license not in _GPL:
         return Failure(
             FailureCode.HELPER,
@@ -97,6 +101,10 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
                 moved = f", moved by {value.offset}" if value.offset else ""
                 return _bad(f"r{position} is {value.kind.words}{moved}; the context as the program got it is wanted")
             return None
+        case _ if arg.type in OBJECT_ARGUMENTS:
+            return check_object(platform, state, helper, position, arg)
+        case ArgType.CONST_ALLOC_SIZE:
+            return check_allocation(value, position)
         case ArgType.CONST_MAP:
             return _map(platform, value, helper, position)
         case ArgType.CONST_SIZE | ArgType.CONST_SIZE_OR_ZERO:
@@ -136,12 +144,17 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
             if kind.value_is == "program"
             else _bad(f"map {spec.name!r} is no program array: declare it as BPF_MAP_TYPE_PROG_ARRAY")
         )
+    if kind.value_is == "map" and platform.inner(value.target) is None:
+        return _bad(f"the object does not say what the maps inside {spec.name!r} are like")
     op = helper.map_op
     if op is None:
+        if helper.callback is not None and helper.callback.elements and spec.kind not in helper.map_types:
+            return _bad(f"bpf_{helper.name} does not visit maps of type {kind.name}, which {spec.name!r} is")
         if helper.native or helper.builtin or spec.kind in helper.map_types:
             return None
         return _bad(f"bpf_{helper.name} does not take a map of type {kind.name}, which {spec.name!r} is")
-    if op not in kind.ops or (kind.value_is != "data" and op is not MapOp.REDIRECT):
+    found = op is MapOp.LOOKUP and (kind.value_is in _LOOKED_UP or kind.struct)
+    if op not in kind.ops or not (kind.value_is == "data" or op is MapOp.REDIRECT or found):
         return _bad(f"map {spec.name!r} ({kind.name}) does not allow {op.value} from programs")
     if op in (MapOp.UPDATE, MapOp.DELETE) and not (kind.program_writable and platform.map_writable(value.target)):
         return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")
@@ -170,7 +183,10 @@ def _memory(platform: Platform, state: State, helper: Helper, position: int, arg
     args = helper.prototype.args
     sized = position < len(args) and args[position].type in _SIZES
     if sized:
-        failure = _size(state.registers[position + 1], position + 1, args[position])
+        length = state.registers[position + 1]
+        if length.kind is Kind.UNINIT:
+            return Failure(FailureCode.UNINIT_REG, f"r{position + 1} was not written on this path: set it first")
+        failure = _size(length, position + 1, args[position])
         if failure is not None:
             return failure
     size = memory_size(platform, state, helper, position)
@@ -182,8 +198,8 @@ def _memory(platform: Platform, state: State, helper: Helper, position: int, arg
         helper.prototype.packet_access and platform.program_type.context.region_in_helpers
     ):
         return _bad(f"r{position} points into the packet, which this helper does not take")
-    if value.kind is Kind.CONTEXT:
-        return _bad(f"r{position} is the context; a pointer to {size} bytes is wanted")
+    if value.kind in (Kind.CONTEXT, Kind.OBJECT):
+        return _bad(f"r{position} is {value.kind.words}; a pointer to {size} bytes is wanted")
     write = arg.writes or arg.type is ArgType.UNINIT_MEMORY
     if size == 0:
         return None

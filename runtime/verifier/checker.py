@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Final, assert_never
 
 from runtime.isa import AluOp, Imm, JumpOp, Reg
-from runtime.spec import FieldKind
 from runtime.verifier.arguments import check_call
 from runtime.verifier.failure import Failure, FailureCode
+from runtime.verifier.fields import check_field
 from runtime.verifier.memory import check_memory
 from runtime.verifier.obligations import (
     Access,
@@ -30,21 +30,25 @@ from runtime.verifier.obligations import (
     Writable,
 )
 from runtime.verifier.platform import Platform
+from runtime.verifier.references import check_released
 from runtime.verifier.state import FRAME_POINTER, State
-from runtime.verifier.values import ZERO, Kind, Value
+from runtime.verifier.values import NOT_NULL, ZERO, Kind, Value
 
 __all__ = ["check"]
 
 _MAX_OFFSET: Final = 1 << 29
 _PACKET_LOAD_CONTEXT: Final = 6
-_MOVABLE: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE})
+_MOVABLE: Final = frozenset({
+    Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.PACKET_META, Kind.MAP_VALUE, Kind.MAP_KEY, Kind.MEMORY,
+})  # fmt: skip
 _DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
 _PLACED: Final = frozenset({Kind.STACK, Kind.MAP_VALUE})  # a distance inside one frame or map tells no address
 _DISTANT: Final = _DATA | {Kind.HALF}  # what a 32-bit distance between packet pointers is made of
 _GROUPS: Final = {
-    kind: Kind.PACKET if kind in _DATA else Kind.MAP_VALUE if kind is Kind.MAP_VALUE_OR_NULL else kind for kind in Kind
+    kind: Kind.PACKET if kind in _DATA else NOT_NULL.get(kind, kind) for kind in Kind
 }  # pointers of one group may point into the same memory
 _EQUAL: Final = frozenset({JumpOp.JEQ, JumpOp.JNE})
+_APART: Final = frozenset({Kind.OBJECT, Kind.MEMORY, Kind.MAP})  # two of a kind are not in the same memory
 _UNSIGNED: Final = _EQUAL | {JumpOp.JGT, JumpOp.JGE, JumpOp.JLT, JumpOp.JLE}
 _ORDER: Final = frozenset(JumpOp) - _EQUAL - {JumpOp.JSET}
 
@@ -129,7 +133,7 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
         case Reg(index):
             right = state.registers[index]
             group, zero = _GROUPS[right.kind], right.kind is Kind.NUMBER and right.number is ZERO
-            inside = right.target == left.target or group is Kind.PACKET
+            inside = group is Kind.PACKET or (right.target == left.target and group not in _APART)
         case _:
             assert_never(wanted.right)
     if left.kind is Kind.NUMBER and group == left.kind:
@@ -148,12 +152,18 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
 
 
 def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | None:
-    if not 0 <= index < len(platform.maps):
-        return Failure(FailureCode.STRUCTURE, f"refers to map {index}; the object has {len(platform.maps)}")
+    if not 0 <= index < platform.own:
+        return Failure(FailureCode.STRUCTURE, f"refers to map {index}; the object has {platform.own}")
     spec = platform.maps[index]
     kind = platform.kinds[index]
     if kind is None:
         return Failure(FailureCode.HELPER, f"map {spec.name!r} is of type {spec.kind}, which is not known here")
+    for each in spec.special:
+        if each.type in platform.program_type.refuses:
+            return Failure(
+                FailureCode.SPECIAL,
+                f"{platform.program_type.name} programs may not use map {spec.name!r}, whose values have a {each.type}",
+            )
     if offset is not None and (not kind.bounded_array or kind.per_cpu or kind.value_is != "data"):
         return Failure(FailureCode.HELPER_ARG, f"values of map {spec.name!r} ({kind.name}) have no fixed address")
     if offset is not None and (spec.max_entries != 1 or offset >= spec.value_size):
@@ -196,7 +206,7 @@ def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Fa
         return None
     if wanted.op not in (AluOp.ADD, AluOp.SUB) or wanted.width != 64:
         return _no_math(f"{wanted.width}-bit {wanted.op.name} on {pointer.kind.words}")
-    if pointer.kind is Kind.MAP_VALUE_OR_NULL:
+    if pointer.kind in NOT_NULL:
         return Failure(
             FailureCode.NULL_DEREF,
             "moves the result of a lookup, which may be null: leave when it is null before it is moved",
@@ -216,7 +226,7 @@ def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Fa
 
 def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
     value = state.registers[wanted.base]
-    if wanted.atomic and value.kind not in (Kind.STACK, Kind.MAP_VALUE):
+    if wanted.atomic and value.kind not in (Kind.STACK, Kind.MAP_VALUE, Kind.MEMORY):
         return Failure(
             FailureCode.BAD_DEREF,
             f"an atomic operation through {value.kind.words}: only the stack and map values take them; use a load and a store",
@@ -240,34 +250,7 @@ def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
 
 
 def _context(platform: Platform, offset: int, wanted: Access) -> Failure | None:
-    layout = platform.program_type.context
-    field = layout.field_at(offset, wanted.size)
-    verb = "written" if wanted.write else "read"
-    if field is None:
-        return Failure(
-            FailureCode.CONTEXT,
-            f"struct {layout.name} has no field at offset {offset} that is {verb} {wanted.size} bytes wide: "
-            "use the struct of this program type",
-        )
-    widths = field.writes if wanted.write else field.reads
-    if wanted.size not in widths:
-        name = f"{layout.name}.{field.name}"
-        if not widths:
-            return Failure(FailureCode.CONTEXT, f"{name} may not be {verb} by programs of this type")
-        ways = " or ".join(map(str, sorted(widths)))
-        return Failure(
-            FailureCode.CONTEXT,
-            f"{name} is {verb} {wanted.size} bytes wide, and may only be {ways}: use the whole field",
-        )
-    if offset % wanted.size or (field.from_start and offset != field.offset):
-        where = "from its first byte" if field.from_start else f"at multiples of {wanted.size}"
-        return Failure(
-            FailureCode.CONTEXT,
-            f"{wanted.size} bytes of {layout.name}.{field.name} may be {verb} only {where}; this is offset {offset}",
-        )
-    if field.kind is not FieldKind.SCALAR and wanted.write:
-        return Failure(FailureCode.CONTEXT, f"{layout.name}.{field.name} may not be written")
-    return None
+    return check_field(platform.program_type.context, offset, wanted.size, write=wanted.write)
 
 
 def _storable(platform: Platform, state: State, wanted: Storable) -> Failure | None:
@@ -301,6 +284,9 @@ def _packet_load(platform: Platform, state: State) -> Failure | None:
         return Failure(
             FailureCode.CONTEXT, f"r6 is {context.kind.words}; a packet load needs the unmoved context there"
         )
+    failure = check_released(state, "a packet load may end the function")
+    if failure is not None:
+        return failure
     if not state.frames and kind.returns is not None and not kind.returns[0] <= 0 <= kind.returns[1]:
         return Failure(FailureCode.RETURN, f"a packet load may return 0; programs return {list(kind.returns)}")
     return None
@@ -312,13 +298,21 @@ def _returns(platform: Platform, state: State) -> Failure | None:
         return None  # a function without a result: its caller may not read r0 either
     if value.kind is Kind.UNINIT:
         return Failure(FailureCode.UNINIT_REG, "r0, the return value, was not written on this path: return a number")
+    callback = state.frames[-1].callback if state.frames else None
+    if not state.frames or (callback is not None and callback.later):
+        failure = check_released(state, "returns")
+        if failure is not None:
+            return failure
     if state.frames:
         frame = state.frames[-1]
         if value.kind is Kind.STACK and value.target >= state.depth:
             return Failure(FailureCode.STACK, "a function returns a pointer to its own stack")
-        if frame.callback is not None and (value.kind is not Kind.NUMBER or value.number.umax > 1):
+        if frame.callback is not None and (
+            value.kind is not Kind.NUMBER or value.number.umax > frame.callback.returns[1]
+        ):
             what = f"in [{value.number.smin}, {value.number.smax}]" if value.kind is Kind.NUMBER else value.kind.words
-            return Failure(FailureCode.RETURN, f"a callback returns 0 to go on or 1 to stop; here r0 is {what}")
+            wanted = "0 to go on or 1 to stop" if frame.callback.returns[1] else "0"
+            return Failure(FailureCode.RETURN, f"a callback returns {wanted}; here r0 is {what}")
         return None
     if value.kind is not Kind.NUMBER:
         if platform.policy.leaks == "warn":

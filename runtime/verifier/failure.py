@@ -35,6 +35,9 @@ class FailureCode(StrEnum):
     READ_ONLY = "readonly"
     ALIGNMENT = "align"
     CALL = "call"
+    REFERENCE = "reference"
+    LOCK = "lock"
+    SPECIAL = "special_field"
 
 
 @final

@@ -11,6 +11,7 @@ from runtime.isa import Size
 from runtime.verifier.demand import read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode
+from runtime.verifier.fields import check_field
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import META_BASE, STACK_SIZE, Slot, State
 from runtime.verifier.values import ZERO, Kind, Value, number
@@ -45,11 +46,27 @@ def check_memory(
             return _check_packet(platform, state, value, offset, size, write=write)
         case Kind.MAP_VALUE:
             return _check_map_value(platform, value, offset, size, write=write, aligned=aligned)
+        case Kind.MAP_KEY:
+            return _check_map_key(platform, value, offset, size, write=write)
         case Kind.MAP_VALUE_OR_NULL:
             name = platform.maps[value.target].name
             return Failure(
                 FailureCode.NULL_DEREF,
                 f"r{register} is the result of a lookup in {name!r} and may be null: leave when it is null before this access",
+            )
+        case Kind.OBJECT if direct:
+            return _check_object(platform, value, offset, size, write=write)
+        case Kind.MEMORY:
+            return _check_memory(value, offset, size, aligned=aligned)
+        case Kind.OBJECT_OR_NULL | Kind.MEMORY_OR_NULL | Kind.MAP_OR_NULL:
+            return Failure(
+                FailureCode.NULL_DEREF,
+                f"r{register} is {value.kind.words}: leave when it is null before this access",
+            )
+        case Kind.RELEASED:
+            return Failure(
+                FailureCode.STALE_POINTER,
+                f"r{register} points to what was given back: use it before the call that releases it",
             )
         case Kind.STALE:
             return Failure(
@@ -131,6 +148,12 @@ def _check_map_value(
         if value.number.const is not None or size > spec.value_size:
             return Failure(FailureCode.MAP_OOB, f"{touched}: declare a larger value, or touch less of it")
         return Failure(FailureCode.MAP_OOB, f"{touched}: keep the offset in [0, {spec.value_size - size}] by a check")
+    for each in spec.special:
+        if low < each.offset + each.size and each.offset < high:
+            return Failure(
+                FailureCode.SPECIAL,
+                f"touches the {each.type} at offset {each.offset} of a value of {spec.name!r}: only its helpers may",
+            )
     if aligned and (value.number.mask & size - 1 or (value.number.value + start) % size):
         return Failure(
             FailureCode.ALIGNMENT,
@@ -145,6 +168,45 @@ def _check_map_value(
         return Failure(
             FailureCode.READ_ONLY,
             f"reads a value of {spec.name!r}, which is write-only for programs: keep what is read in another map",
+        )
+    return None
+
+
+def _check_map_key(platform: Platform, value: Value, offset: int, size: int, *, write: bool) -> Failure | None:
+    spec = platform.maps[value.target]
+    if write:
+        return Failure(FailureCode.READ_ONLY, f"writes a key of {spec.name!r}: copy it, and change the copy")
+    low, high = value.number.smin + value.offset + offset, value.number.smax + value.offset + offset + size
+    if low < 0 or high > spec.key_size:
+        message = f"reads bytes [{low}, {high}) of a key of {spec.name!r}, which has {spec.key_size}: read less of it"
+        return Failure(FailureCode.MAP_OOB, message)
+    return None
+
+
+def _check_object(platform: Platform, value: Value, offset: int, size: int, *, write: bool) -> Failure | None:
+    struct = platform.structs[value.target]
+    if write:
+        return Failure(FailureCode.READ_ONLY, f"writes {struct.words}, which is read-only for programs")
+    if not struct.layout.fields:
+        return Failure(
+            FailureCode.BAD_DEREF,
+            f"reads {struct.words}, whose fields differ from kernel to kernel and are not followed: hand it to a helper",
+        )
+    failure = check_field(struct.layout, offset, size, write=write)
+    return failure and Failure(failure.code, f"{failure.message.partition(':')[0]}: {struct.words} has other fields")
+
+
+def _check_memory(value: Value, offset: int, size: int, *, aligned: bool) -> Failure | None:
+    start = value.offset + offset
+    low, high = value.number.smin + start, value.number.umax + start + size
+    if low < 0 or value.number.umax >= _MAX_OFFSET or high > value.target:
+        return Failure(
+            FailureCode.MAP_OOB,
+            f"touches bytes [{low}, {min(high, 1 << 32)}) of memory of which a helper gave {value.target}: ask for more, or touch less",
+        )
+    if aligned and (value.number.mask & size - 1 or (value.number.value + start) % size):
+        return Failure(
+            FailureCode.ALIGNMENT, f"an atomic operation on {size} bytes at offset {low}: use a multiple of {size}"
         )
     return None
 

@@ -10,7 +10,17 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, final
 
 from runtime.errors import InternalError, UnsupportedError
-from runtime.spec import ContextField, Helper, MapFlag, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
+from runtime.spec import (
+    ContextField,
+    Helper,
+    KernelStruct,
+    MapFlag,
+    MapKind,
+    MapSpec,
+    ProgramSpec,
+    ProgramType,
+    Registry,
+)
 from runtime.verifier.policy import Policy
 from runtime.verifier.values import MAX_LENGTH
 
@@ -21,9 +31,14 @@ _ALL_ARGUMENTS: Final = 5
 
 @final
 class Platform:
-    """The surroundings of one program; immutable."""
+    """The surroundings of one program; immutable.
 
-    __slots__ = ("_prototypes", "kinds", "maps", "policy", "program_type", "registry", "spec")
+    `maps` are those of the object, `own` in number, and behind them what the maps inside maps of maps are like.
+    """
+
+    __slots__ = (
+        "_inner", "_prototypes", "_structs", "kinds", "maps", "own", "policy", "program_type", "registry", "spec", "structs",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -38,10 +53,15 @@ class Platform:
         self.spec = spec
         self.program_type = program_type
         self._prototypes = dict(program_type.prototypes)
-        self.maps = maps
+        self.own = len(maps)
+        outer = [index for index, each in enumerate(maps) if each.inner is not None]
+        self._inner = {index: self.own + place for place, index in enumerate(outer)}
+        self.maps = (*maps, *(each.inner for each in maps if each.inner is not None))
+        self.structs: tuple[KernelStruct, ...] = registry.structs
+        self._structs = {each.name: index for index, each in enumerate(self.structs)}
         self.registry = registry
         self.policy = policy
-        self.kinds: tuple[MapKind | None, ...] = tuple(_kind(registry, each) for each in maps)
+        self.kinds: tuple[MapKind | None, ...] = tuple(_kind(registry, each) for each in self.maps)
 
     def helper(self, number: int) -> Helper | None:
         """The helper, if programs of this type may call it, with the prototype that it has for them."""
@@ -55,6 +75,18 @@ class Platform:
         """How many arguments a helper takes; all five when it is not known."""
         helper = self.registry.helper(number)
         return _ALL_ARGUMENTS if helper is None else len(helper.prototype.args)
+
+    def inner(self, index: int) -> int | None:
+        """The index of what the maps inside a map are like; None where the object does not say."""
+        return self._inner.get(index)
+
+    def struct(self, name: str) -> int | None:
+        """The index of a kernel object's row, or None for objects without one."""
+        return self._structs.get(name)
+
+    def lockable(self, index: int) -> bool:
+        """Whether values of the map have a lock."""
+        return any(each.type == "bpf_spin_lock" for each in self.maps[index].special)
 
     def constant_bytes(self, index: int, offset: int, size: int) -> bytes | None:
         """What a frozen map's only value holds there, or None where it is no constant."""
@@ -70,7 +102,9 @@ class Platform:
 
     def map_writable(self, index: int) -> bool:
         """Whether programs may store into values of the map."""
-        return not (self.maps[index].frozen or self.maps[index].flags & MapFlag.RDONLY_PROG)
+        kind = self.kinds[index]
+        fixed = self.maps[index].frozen or self.maps[index].flags & MapFlag.RDONLY_PROG
+        return not fixed and (kind is None or kind.value_is != "device")
 
 
 def _kind(registry: Registry, spec: MapSpec) -> MapKind | None:
@@ -94,6 +128,7 @@ class Notebook:
     plain_accesses: set[int] = field(default_factory=set)
     call_maps: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     callbacks: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
+    later: set[int] = field(default_factory=set)
     constants: dict[int, int | None] = field(default_factory=dict)
     outcomes: defaultdict[int, set[bool]] = field(default_factory=lambda: defaultdict(set))
     stack: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))

@@ -273,7 +273,7 @@ def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int,
         case FieldKind.SCALAR | FieldKind.RESERVED:
             scalar = DOMAIN.truncate(DOMAIN.unknown, load.size.bytes * 8)
             return number(DOMAIN.sign_extend(scalar, load.size.bytes * 8, 64) if load.signed else scalar, 0)
-        case FieldKind.REGION | FieldKind.REGION_END | FieldKind.REGION_META if load.signed:
+        case _ if load.signed:
             raise Rejected(Failure(FailureCode.CONTEXT, f"{field.name} is a pointer and is not sign-extended"), pc)
         case FieldKind.REGION:
             need(state, ROOMS)
@@ -284,7 +284,13 @@ def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int,
             need(state, ROOMS)
             return Value(Kind.PACKET_META, ZERO, 0, META_BASE)
         case _:
-            return Value(Kind.OPAQUE, ZERO)
+            name = field.kind.value
+            struct = platform.struct(name.removesuffix("_or_null"))
+            if struct is None:
+                return Value(Kind.OPAQUE, ZERO)
+            if name.endswith("_or_null"):
+                return Value(Kind.OBJECT_OR_NULL, ZERO, 0, notebook.fresh_id(), struct)
+            return Value(Kind.OBJECT, ZERO, 0, 0, struct)
 
 
 def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store: Store) -> None:

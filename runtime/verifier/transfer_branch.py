@@ -11,7 +11,7 @@ from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg, Width
 from runtime.verifier.demand import need
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.state import State
-from runtime.verifier.values import MAX_LENGTH, ZERO, Kind, Value, number
+from runtime.verifier.values import MAX_LENGTH, NOT_NULL, ZERO, Kind, Value, number
 
 __all__ = ["split"]
 
@@ -24,6 +24,8 @@ _MIRROR: Final = {
     JumpOp.JLE: JumpOp.JGE,
 }
 _ORDER: Final = frozenset(_MIRROR)
+
+_VALID: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.MAP, Kind.MAP_VALUE, Kind.OBJECT, Kind.MEMORY})
 
 Sides = tuple["State | None", "State | None"]
 
@@ -39,7 +41,7 @@ def split(state: State, branch: Branch) -> Sides:
         return _numbers(state, branch, left, right)
     need(state, left.needs | right.needs)
     if branch.width == 64:
-        if branch.op in (JumpOp.JEQ, JumpOp.JNE) and Kind.MAP_VALUE_OR_NULL in (left.kind, right.kind):
+        if branch.op in (JumpOp.JEQ, JumpOp.JNE) and (left.kind in NOT_NULL or right.kind in NOT_NULL):
             return _null_test(state, branch, left, right)
         if branch.op in (JumpOp.JEQ, JumpOp.JNE) and _never_null(left) and _is_zero(right):
             return (None, state) if branch.op is JumpOp.JEQ else (state, None)
@@ -61,7 +63,7 @@ def _is_zero(value: Value) -> bool:
 
 
 def _never_null(value: Value) -> bool:
-    return value.kind in (Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.MAP, Kind.MAP_VALUE)
+    return value.kind in _VALID
 
 
 def _numbers(state: State, branch: Branch, left: Value, right: Value) -> Sides:
@@ -114,18 +116,23 @@ def _refine(state: State, register: int, scalar: Scalar, because: int) -> None:
 
 
 def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides:
-    pointer, other = (left, right) if left.kind is Kind.MAP_VALUE_OR_NULL else (right, left)
-    if not _is_zero(other):
-        return state.fork(), state
+    pointer, other = (left, right) if left.kind in NOT_NULL else (right, left)
     twin = state.fork()
-    null, valid = (twin, state) if branch.op is JumpOp.JEQ else (state, twin)
-    null.replace(lambda v: number(ZERO, 0) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v)
-    valid.replace(
-        lambda v: (
-            v._replace(kind=Kind.MAP_VALUE, id=0) if v.kind is Kind.MAP_VALUE_OR_NULL and v.id == pointer.id else v
-        )
-    )
+    equal, unequal = (twin, state) if branch.op is JumpOp.JEQ else (state, twin)
+    if _is_zero(other):
+        equal.replace(lambda v: number(ZERO, 0) if v.kind is pointer.kind and v.id == pointer.id else v)
+        if pointer.ref == pointer.id:  # nothing was acquired
+            equal.references = tuple(each for each in equal.references if each != pointer.ref)
+        _not_null(unequal, pointer)
+    elif _never_null(other) and other.kind is NOT_NULL[pointer.kind]:
+        _not_null(equal, pointer)
     return twin, state
+
+
+def _not_null(state: State, pointer: Value) -> None:
+    kind, keeps = NOT_NULL[pointer.kind], pointer.id < 0 or pointer.kind is Kind.MAP_OR_NULL
+    ident = pointer.id if keeps else 0
+    state.replace(lambda v: v._replace(kind=kind, id=ident) if v.kind is pointer.kind and v.id == pointer.id else v)
 
 
 def _order(state: State, branch: Branch, left: Value, right: Value) -> Sides:

@@ -13,7 +13,9 @@ from runtime.verifier.domains import DOMAIN, Scalar
 __all__ = [
     "CONTEXT",
     "MAX_LENGTH",
+    "NOT_NULL",
     "NUMBER_KINDS",
+    "RELEASED",
     "STALE",
     "UNINIT",
     "UNKNOWN",
@@ -43,6 +45,13 @@ class Kind(IntEnum):
     FUNCTION = 11
     OPAQUE = 12
     HALF = 13
+    OBJECT = 14
+    OBJECT_OR_NULL = 15
+    MEMORY = 16
+    MEMORY_OR_NULL = 17
+    MAP_OR_NULL = 18
+    RELEASED = 19
+    MAP_KEY = 20
 
     @property
     def words(self) -> str:
@@ -65,6 +74,13 @@ _WORDS: Final = {
     Kind.FUNCTION: "a function",
     Kind.OPAQUE: "a kernel object",
     Kind.HALF: "the low half of a packet pointer",
+    Kind.OBJECT: "a pointer to a kernel object",
+    Kind.OBJECT_OR_NULL: "a pointer to a kernel object or null",
+    Kind.MEMORY: "a pointer to memory that a helper gave",
+    Kind.MEMORY_OR_NULL: "a pointer to memory that a helper gave or null",
+    Kind.MAP_OR_NULL: "a map or null",
+    Kind.RELEASED: "a pointer to what was given back",
+    Kind.MAP_KEY: "a pointer to the key of an element",
 }
 
 
@@ -92,7 +108,9 @@ class Value(NamedTuple):
     `length` is set when the number is a distance to the packet's end. `needs` are the components of the last checkpoint
     (a bit each, see demand.py) that it was computed from. `progress` is set inside a loop that is being proven.
     Pointers: base + `number` (the variable part) + `offset`. `id` names the base of a packet pointer or the lookup that made an
-    or-null pointer. `target` is the frame of a stack pointer, the index of a map, the slot of a function.
+    or-null pointer; after the test for null it stays with maps, and with values that may be locked, whose ids are negative.
+    `target` is the frame of a stack pointer, the index of a map, the slot of a function, the index of a kernel object's struct, the
+    size of memory. `ref` is the reference that keeps what is pointed to (references.py), 0 where nothing must.
     """
 
     kind: Kind
@@ -103,6 +121,7 @@ class Value(NamedTuple):
     length: Length | None = None
     needs: int = 0
     progress: Progress | None = None
+    ref: int = 0
 
 
 MAX_LENGTH: Final = 1 << 19
@@ -110,9 +129,17 @@ MAX_LENGTH: Final = 1 << 19
 ZERO: Final = DOMAIN.const(0)
 UNINIT: Final = Value(Kind.UNINIT, ZERO)
 STALE: Final = Value(Kind.STALE, ZERO)
+RELEASED: Final = Value(Kind.RELEASED, ZERO)
 UNKNOWN: Final = Value(Kind.NUMBER, DOMAIN.unknown)
 CONTEXT: Final = Value(Kind.CONTEXT, ZERO)
 NUMBER_KINDS: Final = frozenset({Kind.NUMBER})
+NOT_NULL: Final = {
+    Kind.MAP_VALUE_OR_NULL: Kind.MAP_VALUE,
+    Kind.OBJECT_OR_NULL: Kind.OBJECT,
+    Kind.MEMORY_OR_NULL: Kind.MEMORY,
+    Kind.MAP_OR_NULL: Kind.MAP,
+}
+"""What pointers that may be null are when they are not."""
 
 
 def number(scalar: Scalar, needs: int) -> Value:

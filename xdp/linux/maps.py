@@ -9,18 +9,22 @@ from dataclasses import replace
 from typing import Final
 
 from runtime.maps import CORE_MAP_KINDS
-from runtime.spec import MapKind
+from runtime.spec import MapKind, MapOp
 
 __all__ = ["LINUX_MAP_KINDS"]
 
 _NAMES: Final = {
-    4: "perf_event_array", 7: "stack_trace", 8: "cgroup_array", 15: "sockmap", 18: "sockhash", 19: "cgroup_storage",
+    4: "perf_event_array", 7: "stack_trace", 8: "cgroup_array", 12: "array_of_maps", 13: "hash_of_maps",
+    15: "sockmap", 18: "sockhash", 19: "cgroup_storage",
     20: "reuseport_sockarray", 21: "percpu_cgroup_storage", 22: "queue", 23: "stack", 24: "sk_storage", 27: "ringbuf",
     28: "inode_storage", 29: "task_storage", 30: "bloom_filter", 31: "user_ringbuf", 32: "cgrp_storage",
 }  # fmt: skip
 
-LINUX_MAP_KINDS: Final[tuple[MapKind, ...]] = tuple(
-    replace(
+_LOOKUP: Final = {MapOp.LOOKUP: CORE_MAP_KINDS[0].ops[MapOp.LOOKUP]}
+
+
+def _kind(number: int, name: str) -> MapKind:
+    return replace(
         CORE_MAP_KINDS[0],
         id=number,
         name=name,
@@ -31,6 +35,21 @@ LINUX_MAP_KINDS: Final[tuple[MapKind, ...]] = tuple(
         program_writable=False,
         verified_only=True,
     )
-    for number, name in _NAMES.items()
+
+
+def _of_maps(number: int, name: str) -> MapKind:
+    """Programs look maps up in it."""
+    return replace(_kind(number, name), value_is="map", ops=_LOOKUP)
+
+
+def _of_sockets(number: int, name: str) -> MapKind:
+    """Programs look sockets up in it, which they must release."""
+    return replace(_kind(number, name), value_is="socket", struct="sock", acquires=True, ops=_LOOKUP)
+
+
+_MAKERS: Final = {12: _of_maps, 13: _of_maps, 15: _of_sockets, 18: _of_sockets}
+
+LINUX_MAP_KINDS: Final[tuple[MapKind, ...]] = tuple(
+    _MAKERS.get(number, _kind)(number, name) for number, name in _NAMES.items()
 )
-"""By their UAPI numbers. Programs reach them through helpers only; none has operations of its own."""
+"""By their UAPI numbers. Programs reach the others through helpers only."""

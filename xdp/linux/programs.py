@@ -19,6 +19,8 @@ __all__ = ["LINUX_PROGRAM_TYPES"]
 _YES_NO: Final = (0, 1)
 _TWO_BITS: Final = (0, 3)
 _ALWAYS: Final = (1, 1)
+_LOCKS: Final = ("bpf_spin_lock",)
+_TRACING_REFUSES: Final = ("bpf_spin_lock", "bpf_timer")
 
 
 def _ways(program_type: str, *rows: tuple[str, int, tuple[int, int] | None]) -> tuple[AttachType, ...]:
@@ -71,6 +73,7 @@ _PROBE_WAYS: Final = _ways(
 LINUX_PROGRAM_TYPES: Final = (
     ProgramType(
         name="socket_filter",
+        refuses=_LOCKS,
         linux_type=1,
         context=SOCKET_FILTER_CONTEXT,
         helpers=helper_numbers("socket_filter"),
@@ -79,6 +82,7 @@ LINUX_PROGRAM_TYPES: Final = (
     ),
     ProgramType(
         name="kprobe",
+        refuses=_TRACING_REFUSES,
         linux_type=2,
         context=PT_REGS_CONTEXT,
         helpers=helper_numbers("kprobe"),
@@ -101,6 +105,7 @@ LINUX_PROGRAM_TYPES: Final = (
     ),
     ProgramType(
         name="tracepoint",
+        refuses=_TRACING_REFUSES,
         linux_type=5,
         context=TRACEPOINT_CONTEXT,
         helpers=helper_numbers("tracepoint"),
@@ -108,6 +113,7 @@ LINUX_PROGRAM_TYPES: Final = (
     ),
     ProgramType(
         name="perf_event",
+        refuses=_TRACING_REFUSES,
         linux_type=7,
         context=PERF_EVENT_CONTEXT,
         helpers=helper_numbers("perf_event"),
@@ -139,6 +145,7 @@ LINUX_PROGRAM_TYPES: Final = (
     ),
     ProgramType(
         name="raw_tracepoint",
+        refuses=_TRACING_REFUSES,
         linux_type=17,
         context=RAW_TRACEPOINT_CONTEXT,
         helpers=helper_numbers("raw_tracepoint"),
