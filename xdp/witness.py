@@ -7,13 +7,13 @@ a run leaves it, the bytes that the decision came from are changed, or the packe
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Final, final
 
 from netdev.port import pack
-from runtime.engine.interpreter.trial import Course, Decision, Origin, Trial
+from runtime.engine.interpreter.trial import STEP_LIMIT, Course, Decision, Origin, Trial
 from runtime.errors import MapError, VerificationError, XdpsimError
 from runtime.loader import LoadedObject
 from runtime.maps import possible_cpus
@@ -25,26 +25,44 @@ __all__ = ["Witness", "find_witness"]
 
 _LENGTHS: Final = (60, 14, 0, 1, 34, 42, 54, 128, 1514)
 _RUNS: Final = 600
+_RUNS_REACHED: Final = 200  # so many when the instruction was reached, and only the harm is missing
+_STEPS: Final = 4 * STEP_LIMIT  # of all runs together
 _HARMS: Final = frozenset({
     FailureCode.PACKET_OOB, FailureCode.MAP_OOB, FailureCode.NULL_DEREF, FailureCode.UNINIT_REG, FailureCode.STACK,
-    FailureCode.LOOP, FailureCode.BUDGET,
+    FailureCode.LOOP, FailureCode.BUDGET, FailureCode.STRUCTURE,
 })  # fmt: skip
+"""Failures that are not a matter of getting to the instruction: it does harm there, or nothing was shown."""
+_RULES: Final[Mapping[str, str]] = {
+    FailureCode.HELPER: "which helpers a program may call is a matter of its type and its license",
+    FailureCode.CONTEXT: "which bytes of the context are read and written, and how, is an agreement with the system",
+    FailureCode.INSTRUCTION: "the instruction is refused for what it is",
+    FailureCode.BAD_DEREF: "the instruction does not work on memory of this kind, whatever is in it",
+    FailureCode.POINTER_ARITHMETIC: "such arithmetic is refused, even where the result lies in the program's memory",
+    FailureCode.ALIGNMENT: "some processors carry it out, and others do not",
+    FailureCode.HELPER_ARG: "the helper does not take an argument of this kind, whatever its value",
+}
+_FIELDS: Final = {"ingress_ifindex": 1, "rx_queue_index": 0}
+"""Fields of the context that a run can be given, and what they are otherwise."""
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Witness:
-    """`packet` and the `entries` of maps (by name, key → value bytes) that lead there; `text` says what happens.
+    """`packet`, the `entries` of maps (by name, key → value bytes) and fields of the `context` that lead there; `text` says
+    what happens.
 
     `pc` is the slot where it happens. `harm` is whether the run did something that no program may; otherwise it only got to
-    the instruction, which is rejected for what it is or for what it could do with other inputs.
-    """
+    the instruction, which is rejected for what it is or for what it could do with other inputs. `rule` says why no run shows
+    harm, where that is so, and is empty otherwise.
+    """  # noqa: D205
 
     packet: bytes
     entries: dict[str, dict[bytes, bytes]]
+    context: dict[str, int]
     text: str
     pc: int
     harm: bool
+    rule: str = ""
 
 
 @final
@@ -52,9 +70,11 @@ class Witness:
 class _Input:
     packet: bytearray
     entries: dict[str, dict[bytes, bytes]] = field(default_factory=dict)
+    context: dict[str, int] = field(default_factory=dict)
 
     def copy(self) -> _Input:
-        return _Input(bytearray(self.packet), {name: dict(held) for name, held in self.entries.items()})
+        entries = {name: dict(held) for name, held in self.entries.items()}
+        return _Input(bytearray(self.packet), entries, dict(self.context))
 
 
 def find_witness(error: VerificationError, spec: ObjectSpec, registry: Registry) -> Witness | None:
@@ -84,7 +104,8 @@ class _Search:
         self._suspect = suspect
         self._spec = spec
         self._registry = registry
-        self._runs = 0
+        self._runs = self._steps = 0
+        self._reached: Witness | None = None
         self._seen: set[tuple[object, ...]] = set()
 
     def run(self) -> Witness | None:
@@ -99,19 +120,25 @@ class _Search:
             score = self._score(course)
             if best is None or score > best[0]:
                 best = score, start, course
-        while best is not None and self._runs < _RUNS:
+        while best is not None and self._goes_on():
             better = self._improve(*best)
             if isinstance(better, Witness):
                 return better
             best = better
-        return None
+        return self._reached
+
+    def _goes_on(self) -> bool:
+        limit = _RUNS if self._reached is None else _RUNS_REACHED
+        return self._runs < limit and self._steps < _STEPS
 
     def _improve(self, score: int, old: _Input, course: Course) -> Witness | tuple[int, _Input, Course] | None:
         """The first change that leads further along the path; None when there is none."""
         for changed in self._changes(old, course, score):
-            mark = (bytes(changed.packet), str(changed.entries))
-            if mark in self._seen or self._runs >= _RUNS:
+            mark = (bytes(changed.packet), str(changed.entries), str(changed.context))
+            if mark in self._seen:
                 continue
+            if not self._goes_on():
+                return None
             self._seen.add(mark)
             tried = self._try(changed)
             found = self._judge(changed, tried)
@@ -133,9 +160,11 @@ class _Search:
                     except MapError:
                         continue
             trial = Trial(self._suspect, tuple(loaded.maps.values()))
-            hook = Hook(_OnTrial(trial, self._suspect.facts), keep=False)
+            ifindex, queue = (given.context.get(name, usual) for name, usual in _FIELDS.items())
+            hook = Hook(_OnTrial(trial, self._suspect.facts), keep=False, ifindex=ifindex, queue=queue)
             with closing(hook), suppress(XdpsimError):
                 hook.run(pack([bytes(given.packet)], timestamps=[0]), checked=True)
+            self._steps += trial.course.steps
             return trial.course
 
     def _score(self, course: Course) -> int:
@@ -148,21 +177,32 @@ class _Search:
         return same
 
     def _judge(self, given: _Input, course: Course) -> Witness | None:
+        """What the run shows, if that ends the search; that the instruction was reached is kept."""
         if course.violation is not None and course.at is not None:
-            return Witness(
-                packet=bytes(given.packet), entries=given.entries, text=course.violation, pc=course.at, harm=True
-            )
-        if self._suspect.code not in _HARMS and self._suspect.pc in course.reached:
-            text = "gets to the instruction"
-            return Witness(
-                packet=bytes(given.packet), entries=given.entries, text=text, pc=self._suspect.pc, harm=False
-            )
-        return None
+            found = self._witness(given, course.at, course.violation, harm=True)
+            if not course.lesser:
+                return found
+            self._reached = found
+            return None
+        code, pc = self._suspect.code, self._suspect.pc
+        if code in _HARMS or pc not in course.reached or self._reached is not None:
+            return None
+        self._reached = self._witness(given, pc, "gets to the instruction", harm=False)
+        return self._reached if code == FailureCode.HELPER else None
+
+    def _witness(self, given: _Input, pc: int, text: str, *, harm: bool) -> Witness:
+        rule = "" if harm else _RULES.get(self._suspect.code, "")
+        packet = bytes(given.packet)
+        return Witness(
+            packet=packet, entries=given.entries, context=given.context, text=text, pc=pc, harm=harm, rule=rule
+        )
 
     def _changes(self, old: _Input, course: Course, score: int) -> Iterator[_Input]:
         """Inputs that may decide otherwise where the run left the path, or the last decisions when it did not."""
         if score < len(course.decisions):
             yield from self._turns(old, course.decisions[score], course)
+        for origin, word in course.feared:
+            yield from self._values(old, origin, word)
         for name, key in reversed(course.missed):
             yield self._with_entry(old, name, key, None)
         for length in sorted({0, *range(len(old.packet)), *(len(old.packet) + n for n in (1, 2, 4, 8, 16, 40, 64))}):
@@ -196,6 +236,11 @@ class _Search:
                 yield self._with_bytes(old, origin, value.to_bytes(origin.size, "big" if order == "big" else "little"))
 
     def _with_bytes(self, old: _Input, origin: Origin, data: bytes) -> _Input:
+        if origin.field:
+            changed = old.copy()
+            if origin.field in _FIELDS:
+                changed.context[origin.field] = int.from_bytes(data, "little")
+            return changed
         if origin.map is not None:
             return self._with_entry(old, origin.map, origin.key, (origin.offset, data))
         changed = old.copy()

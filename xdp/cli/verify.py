@@ -125,8 +125,11 @@ def _witness(
     line = program.line_at(found.pc)
     place = f"{line.file}:{line.line}" if line else f"instruction {found.pc}"
     maps = f", with {', '.join(found.entries)} filled," if found.entries else ""
-    verdict = "confirmed by execution" if found.harm else "reached by execution"
-    return f"{verdict}: a packet of {len(found.packet)} bytes{maps} {found.text}, at {place}"
+    fields = "".join(f", with {name} = {value}," for name, value in found.context.items())
+    told = f"a packet of {len(found.packet)} bytes{maps}{fields} {found.text}, at {place}"
+    if found.rule:
+        return f"not confirmed: a rule, which no execution shows to be broken ({found.rule}); {told}"
+    return f"{'confirmed' if found.harm else 'reached'} by execution: {told}"
 
 
 def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:

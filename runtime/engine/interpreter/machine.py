@@ -106,6 +106,14 @@ class Machine:
         """Whether that is a byte of a frame."""
         return any(0 <= address - ctypes.addressof(frame) < _FRAME for frame in self._frames)
 
+    def frame_of(self, address: int) -> tuple[int, int] | None:
+        """Of a byte of a frame: which one, and how far below the frame's end (negative); None for other memory."""
+        for depth, frame in enumerate(self._frames):
+            at = address - ctypes.addressof(frame)
+            if 0 <= at < _FRAME:
+                return depth, at - _FRAME
+        return None
+
     def close(self) -> None:
         """Withdraw the frames from the memory that natives may touch."""
         memory.unregister(self.key)

@@ -7,50 +7,44 @@ the values that lookups returned. A trial follows where numbers come from, so th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from runtime.engine.interpreter.arithmetic import WORD
 from runtime.engine.interpreter.machine import Code, Machine, Registers, Step
 from runtime.engine.interpreter.steps import step_of
+from runtime.engine.interpreter.trial_checks import Checks, Unknown, counted
+from runtime.engine.interpreter.trial_shadow import Origin, Origins, Shadow
 from runtime.errors import InternalError, MemoryFault, XdpsimError
 from runtime.isa import (
     Alu,
-    AluOp,
     Atomic,
     Branch,
     CallHelper,
     CallLocal,
     Instruction,
+    Jump,
     Load,
+    LoadMap,
     LoadMapValue,
-    MoveSigned,
     Reg,
     Store,
 )
-from runtime.native import memory
 from runtime.native.intrinsics import bound
-from runtime.spec import FieldKind, MapOp
+from runtime.spec import FieldKind
+from runtime.verifier import FailureCode
 from runtime.verifier.flow import registers
 
 if TYPE_CHECKING:
     from runtime.maps import Map
     from runtime.verifier import Suspect
 
-__all__ = ["Course", "Decision", "Origin", "Trial"]
+__all__ = ["STEP_LIMIT", "Course", "Decision", "Origin", "Trial"]
 
-_STEP_LIMIT: Final = 200_000
-_MARGIN: Final = 1 << 11  # addresses so near to the packet are taken for attempts at the packet
+STEP_LIMIT: Final = 1_000_000
+"""So many instructions and no end are taken for a loop without one, where the verifier says so."""
 _CALL_CLOBBERS: Final = 0b111110
-
-
-class Origin(NamedTuple):
-    """Where a number was read: `size` bytes at `offset` of the packet (map None), or of the value of a map's key."""
-
-    map: str | None
-    key: bytes
-    offset: int
-    size: int
+_ENDLESS: Final = frozenset({FailureCode.LOOP, FailureCode.BUDGET})
 
 
 class Decision(NamedTuple):
@@ -67,14 +61,20 @@ class Decision(NamedTuple):
 @final
 @dataclass(slots=True)
 class Course:
-    """What happened: decisions in order, slots that were reached, lookups that found nothing, and the violation, if any."""
+    """What happened: decisions in order, slots that were reached, lookups that found nothing, and the violation, if any.
+
+    `feared` are the numbers in the registers that the rejected instruction reads, with where they come from. `lesser`: the violation
+    is of a contract, and worse may be found.
+    """
 
     decisions: list[Decision] = field(default_factory=list)
     reached: set[int] = field(default_factory=set)
     missed: list[tuple[str, bytes]] = field(default_factory=list)
+    feared: list[tuple[Origin, int]] = field(default_factory=list)
     edges: tuple[int, int] = (0, 0)
     at: int | None = None
     violation: str | None = None
+    lesser: bool = False
     steps: int = 0
 
 
@@ -84,45 +84,40 @@ class _Stopped(Exception):  # noqa: N818  how a trial ends early; it does not le
 
 
 @final
-class _Shadow:
-    """Of one function: registers that were written, and where their numbers come from."""
-
-    __slots__ = ("origins", "written")
-
-    def __init__(self, written: int) -> None:
-        self.written = written
-        self.origins: list[Origin | None] = [None] * 11
-
-
-@final
 class Trial:
     """A suspect as an executable of one run after the other; `course` is the last one."""
 
     def __init__(self, suspect: Suspect, maps: Sequence[Map]) -> None:
         self.course = Course()
-        self._code = Code(suspect, maps)
         self._suspect = suspect
+        self._fields = dict(suspect.facts.context_fields)  # grows by what is found on paths that were not followed
+        self._found: dict[int, Step] = {}
+        self._code = Code(suspect, maps)
         self._driver = suspect.program_type.driver
-        self._shadows: list[_Shadow] = []
-        self._spilled: dict[int, Origin | None] = {}
-        self._values: dict[int, tuple[str, bytes, int]] = {}
         self._regions = _region_offsets(suspect)
-        self._code.steps = tuple(self._guarded(pc, each) for pc, each in enumerate(suspect.spec.code))
+        self._shadows: list[Shadow] = []
+        self._begin()
+        steps = [self._guarded(pc, each) for pc, each in enumerate(suspect.spec.code)]
+        self._code.steps = (*steps, self._beyond)
+
+    def _begin(self) -> None:
+        self.course = Course()
+        self._origins = Origins(self._code, self._fields, self._regions)
+        self.course.missed = self._origins.missed
+        self._checks = Checks(self._suspect, self._code, self._origins)
 
     def drive(self, batch: int, environment: int) -> int:
         """Run the type's driver, under Python, over the batch record; violations end the run and are in `course`."""
         if self._driver is None:
             raise InternalError(f"program type {self._suspect.program_type.name} has no driver")
-        self.course = Course()
-        self._values.clear()
-        self._spilled.clear()
+        self._begin()
         machine = Machine()
 
         def enter(context: int, env: int) -> int:
-            self._shadows = [_Shadow(1 << 1 | 1 << 10)]
+            self._shadows = [Shadow(1 << 1 | 1 << 10)]
             try:
                 return machine.enter(self._code, context, env)
-            except _Stopped:
+            except (_Stopped, Unknown):
                 return 0
 
         try:
@@ -134,190 +129,184 @@ class Trial:
     def close(self) -> None:
         """Nothing is held."""
 
+    def _stop(self, pc: int, violation: str | None) -> None:
+        if violation is not None:
+            self.course.at, self.course.violation = pc, violation
+            self.course.lesser = self._checks.lesser
+        raise _Stopped
+
+    def _beyond(self, _machine: Machine, _r: Registers) -> int:
+        self._stop(len(self._code.steps) - 2, "runs on behind the last instruction")
+        raise InternalError("a trial goes on after its end")
+
     def _guarded(self, pc: int, instruction: Instruction) -> Step:
-        try:
-            inner = step_of(self._code, pc, instruction)
-        except XdpsimError as error:
-            inner = _unable(str(error))
+        match instruction:
+            case Load() | Store() | Atomic():
+                step = self._memory_step(pc, instruction)
+            case CallHelper() | CallLocal():
+                step = self._call_step(pc, instruction)
+            case Branch():
+                step = self._branch_step(pc, instruction)
+            case _:
+                step = self._plain_step(pc, instruction)
+        return self._counted(pc, instruction, step)
+
+    def _counted(self, pc: int, instruction: Instruction, inner: Step) -> Step:
+        """What is done before every instruction: counting, and looking for registers that nobody wrote."""
         reads, writes = registers(instruction)
         if isinstance(instruction, CallHelper):
             helper = self._suspect.facts.helpers.get(instruction.helper)
             reads = (1 << len(helper.prototype.args) + 1) - 2 if helper else 0
         elif isinstance(instruction, CallLocal):
             reads = 0
+        suspected = pc == self._suspect.pc
+        leaves = isinstance(instruction, Jump | Branch) and self._suspect.code == FailureCode.STRUCTURE
+        called = isinstance(instruction, CallHelper | CallLocal)
 
         def step(machine: Machine, r: Registers) -> int:
             course = self.course
             course.steps += 1
             course.reached.add(pc)
-            course.edges = self._edges(machine)
-            del self._shadows[machine.depth :]
             shadow = self._shadows[-1]
             if reads & ~shadow.written:
                 missing = (reads & ~shadow.written & -(reads & ~shadow.written)).bit_length() - 1
                 self._stop(pc, f"reads r{missing}, which was never written")
-            if course.steps > _STEP_LIMIT:
-                self._stop(pc, f"is still running after {_STEP_LIMIT:,} instructions")
-            if isinstance(instruction, Load | Store | Atomic):
-                self._hold(machine, pc, instruction, r)
-            if isinstance(instruction, CallHelper | CallLocal):
-                self._shadows.append(self._callee(instruction, shadow))
-            before = list(r)
-            try:
-                following = inner(machine, r)
-            except MemoryFault as fault:
-                self._stop(
-                    pc, f"{'writes' if fault.write else 'reads'} {_bytes(fault.size)} of memory that is not its own"
-                )
-            self._follow(machine, pc, instruction, before, r, following)
-            if isinstance(instruction, CallHelper | CallLocal):
-                shadow.written = shadow.written & ~_CALL_CLOBBERS | 1
-            else:
-                shadow.written |= writes
+            if course.steps > STEP_LIMIT:
+                endless = self._suspect.code in _ENDLESS
+                self._stop(pc, f"is still running after {STEP_LIMIT:,} instructions" if endless else None)
+            if suspected:
+                self._note(shadow, reads, r)
+                found = self._checks.feared(machine, instruction, r)
+                if found is not None:
+                    self._stop(pc, found)
+            following = inner(machine, r)
+            if leaves and not 0 <= following < len(self._suspect.spec.code):
+                self._stop(pc, f"goes on at instruction {following}, where the program has none")
+            shadow.written = shadow.written & ~_CALL_CLOBBERS | 1 if called else shadow.written | writes
             return following
 
         return step
 
-    @staticmethod
-    def _callee(instruction: CallHelper | CallLocal, caller: _Shadow) -> _Shadow:
-        """What the called function, or the callback of a helper, starts with."""
-        if isinstance(instruction, CallHelper):
-            return _Shadow(0b110 | 1 << 10)
-        made = _Shadow(caller.written & 0b111110 | 1 << 10)
-        made.origins[1:6] = caller.origins[1:6]
-        return made
+    def _note(self, shadow: Shadow, reads: int, r: Registers) -> None:
+        self.course.feared = [
+            (origin, r[index])
+            for index, origin in enumerate(shadow.origins)
+            if origin is not None and reads >> index & 1
+        ]
 
-    def _stop(self, pc: int, violation: str) -> None:
-        self.course.at, self.course.violation = pc, violation
-        raise _Stopped
+    def _inner(self, pc: int, instruction: Instruction) -> Step:
+        absent = isinstance(instruction, LoadMap | LoadMapValue) and not 0 <= instruction.map < len(self._code.maps)
+        try:
+            return _unable if absent else step_of(self._code, pc, instruction)
+        except XdpsimError:
+            return _unable
 
-    def _edges(self, machine: Machine) -> tuple[int, int]:
-        start, end = self._regions
-        return memory.load(machine.context + start, 8) & WORD, memory.load(machine.context + end, 8) & WORD
+    def _plain_step(self, pc: int, instruction: Instruction) -> Step:
+        inner = self._inner(pc, instruction)
+        if not isinstance(instruction, Alu | LoadMapValue) and not registers(instruction)[1]:
+            return inner
 
-    def _hold(self, machine: Machine, pc: int, instruction: Load | Store | Atomic, r: Registers) -> None:
-        """Stop at an access outside what the program was given."""
-        if pc in self._suspect.facts.context_fields:
-            return
+        def step(machine: Machine, r: Registers) -> int:
+            before = r[:]
+            following = inner(machine, r)
+            self._origins.follow(machine, self._shadows[-1], pc, instruction, before, r)
+            return following
+
+        return step
+
+    def _branch_step(self, pc: int, instruction: Branch) -> Step:
+        inner = self._inner(pc, instruction)
+        dst, target = instruction.dst, pc + 1 + instruction.offset
+        source = instruction.src.index if isinstance(instruction.src, Reg) else None
+        immediate = 0 if isinstance(instruction.src, Reg) else instruction.src.value & WORD
+
+        def step(machine: Machine, r: Registers) -> int:
+            following = inner(machine, r)
+            origins = self._shadows[-1].origins
+            right = immediate if source is None else r[source]
+            origin = None if source is None else origins[source]
+            self.course.decisions.append(Decision(pc, following == target, r[dst], right, origins[dst], origin))
+            self.course.edges = self._origins.packet(machine)
+            return following
+
+        return step
+
+    def _memory_step(self, pc: int, instruction: Load | Store | Atomic) -> Step:
+        inner = self._inner(pc, instruction)
+
+        def step(machine: Machine, r: Registers) -> int:
+            shadow = self._shadows[-1]
+            carried = inner
+            if pc not in self._suspect.facts.context_fields:
+                carried = self._discovered(machine, pc, instruction, r) or inner
+            if pc not in self._fields:
+                found = self._checks.access(machine, pc, instruction, r) or self._checks.stale(shadow, instruction)
+                if found is not None:
+                    self._stop(pc, found)
+            if not isinstance(instruction, Load):
+                self._checks.changes += 1
+            before = r[:]
+            following = self._run(carried, machine, pc, r)
+            self._origins.follow(machine, shadow, pc, instruction, before, r)
+            return following
+
+        return step
+
+    def _discovered(self, machine: Machine, pc: int, instruction: Load | Store | Atomic, r: Registers) -> Step | None:
+        """On a path that the verifier did not follow: the step for the field of the context that the instruction is about."""
         base = r[instruction.src if isinstance(instruction, Load) else instruction.dst]
-        size = instruction.size.bytes
-        address = base + instruction.offset & WORD
-        verb = "reads" if isinstance(instruction, Load) else "writes"
-        if machine.owns(address):
-            return
-        if 0 <= address - machine.context < self._suspect.program_type.context.record_size:
-            raise _Stopped  # a path that the verifier did not follow: which field this is was never found out
-        low, high = self._edges(machine)
-        if low - _MARGIN <= address < high + _MARGIN and not self._in_value(address):
-            if address < low:
-                self._stop(pc, f"{verb} {_bytes(low - address)} before the start of the packet")
-            if address + size > high:
-                self._stop(pc, f"{verb} {_bytes(min(size, address + size - high))} past the end of the packet")
-        elif address < 1 << 16:
-            self._stop(pc, f"{verb} {_bytes(size)} through a null pointer")
-        else:
-            self._hold_value(pc, verb, address, size)
-
-    def _in_value(self, address: int) -> bool:
-        return any(start <= address < start + size for start, (_, _, size) in self._values.items())
-
-    def _hold_value(self, pc: int, verb: str, address: int, size: int) -> None:
-        owner = next(
-            (each for each in self._code.maps if each.address <= address < each.address + each.arena.size), None
-        )
-        if owner is None:
-            return
-        for start, (_, _, length) in self._values.items():
-            if start <= address and address + size <= start + length:
-                return
-        nearest = max((start for start in self._values if start <= address), default=None)
-        where = (
-            ""
-            if nearest is None
-            else f", {address + size - nearest} bytes from the start of a value of {self._values[nearest][2]}"
-        )
-        self._stop(pc, f"{verb} {_bytes(size)} of map {owner.spec.name!r} outside of its values{where}")
-
-    def _follow(
-        self, machine: Machine, pc: int, instruction: Instruction, before: Registers, r: Registers, following: int
-    ) -> None:
-        """Note where numbers go."""
-        origins = self._shadows[machine.depth - 1].origins
-        match instruction:
-            case Branch(dst=dst, src=src):
-                right = src.index if isinstance(src, Reg) else None
-                word = before[src.index] if isinstance(src, Reg) else src.value & WORD
-                self.course.decisions.append(
-                    Decision(
-                        pc,
-                        following == pc + 1 + instruction.offset,
-                        before[dst],
-                        word,
-                        origins[dst],
-                        origins[right] if right is not None else None,
-                    )
-                )
-            case Alu(op=AluOp.MOV, dst=dst, src=src):
-                origins[dst] = origins[src.index] if isinstance(src, Reg) else None
-            case Alu(dst=dst, src=Reg(index)):
-                origins[dst] = origins[dst] or origins[index]
-            case MoveSigned(dst=dst, src=source):
-                origins[dst] = origins[source]
-            case Load(dst=dst):
-                address = before[instruction.src] + instruction.offset & WORD
-                origins[dst] = self._origin(machine, pc, address, instruction.size.bytes)
-            case Store(dst=dst, src=Reg(index)):
-                self._spilled[before[dst] + instruction.offset & WORD] = origins[index]
-            case LoadMapValue():
-                owner = self._code.maps[instruction.map].spec
-                self._values[r[instruction.dst] - instruction.offset] = (
-                    owner.name,
-                    bytes(owner.key_size),
-                    owner.value_size,
-                )
-                origins[instruction.dst] = None
-            case CallHelper(number):
-                origins[0:6] = [None] * 6
-                self._looked_up(number, before, r)
-            case CallLocal():
-                origins[0:6] = [None] * 6
-            case _:
-                pass
-
-    def _origin(self, machine: Machine, pc: int, address: int, size: int) -> Origin | None:
-        if pc in self._suspect.facts.context_fields:
+        if pc in self._found:
+            if base != machine.context:
+                raise Unknown
+            return self._found[pc]
+        if isinstance(instruction, Atomic) or pc == self._suspect.pc or base != machine.context:
             return None
-        low, high = self._edges(machine)
-        if low <= address and address + size <= high:
-            return Origin(None, b"", address - low, size)
-        for start, (name, key, length) in self._values.items():
-            if start <= address < start + length:
-                return Origin(name, key, address - start, size)
-        return self._spilled.get(address)
+        size = instruction.size.bytes
+        field = self._suspect.program_type.context.field_at(instruction.offset, size)
+        widths = () if field is None else field.reads if isinstance(instruction, Load) else field.writes
+        if field is None or size not in widths:
+            return None
+        self._fields[pc] = field
+        self._found[pc] = step_of(Code(self._known(), self._code.maps), pc, instruction)
+        return self._found[pc]
 
-    def _looked_up(self, number: int, before: Registers, r: Registers) -> None:
-        helper = self._suspect.facts.helpers.get(number)
-        if helper is None or helper.map_op not in (MapOp.LOOKUP, MapOp.LOOKUP_PERCPU):
-            return
-        owner = self._code.by_address.get(before[1])
-        if owner is None:
-            return
-        key = memory.read(before[2], owner.spec.key_size)
-        if r[0]:
-            self._values[r[0]] = owner.spec.name, key, owner.spec.value_size
-        else:
-            self.course.missed.append((owner.spec.name, key))
+    def _known(self) -> Suspect:
+        return replace(self._suspect, facts=replace(self._suspect.facts, context_fields=self._fields))
+
+    def _call_step(self, pc: int, instruction: CallHelper | CallLocal) -> Step:
+        inner = self._inner(pc, instruction)
+        helper = self._suspect.facts.helpers.get(instruction.helper) if isinstance(instruction, CallHelper) else None
+
+        def step(machine: Machine, r: Registers) -> int:
+            found = self._checks.call(machine, instruction, r)
+            if found is not None:
+                self._stop(pc, found)
+            shadow = self._shadows[-1]
+            self._shadows.append(shadow.callee(instruction))
+            self._checks.entered(machine.depth)
+            if helper is not None:
+                self._checks.changes += 1
+            before = r[:]
+            following = self._run(inner, machine, pc, r)
+            self._shadows.pop()
+            self._origins.follow(machine, shadow, pc, instruction, before, r)
+            self._origins.called(helper, before, r)
+            return following
+
+        return step
+
+    def _run(self, inner: Step, machine: Machine, pc: int, r: Registers) -> int:
+        """Carry out what touches memory; what the checks let through meets the table of regions."""
+        try:
+            return inner(machine, r)
+        except MemoryFault as fault:
+            verb = "writes" if fault.write else "reads"
+            self._stop(pc, f"{verb} {counted(fault.size)} of memory that is not its own")
+            raise
 
 
-def _bytes(count: int) -> str:
-    return "1 byte" if count == 1 else f"{count} bytes"
-
-
-def _unable(message: str) -> Step:
-    def step(_machine: Machine, _r: Registers) -> int:
-        raise _Stopped(message)
-
-    return step
+def _unable(_machine: Machine, _r: Registers) -> int:
+    raise _Stopped
 
 
 def _region_offsets(suspect: Suspect) -> tuple[int, int]:

@@ -17,7 +17,7 @@ static long add(__u32 index, __u64 *sum)
 SEC("xdp")
 int callback_return(struct xdp_md *ctx)
 {
-    __u64 sum = 0;
+    __u64 sum = ctx->ingress_ifindex;
 
     bpf_loop(10, add, &sum, 0);
     return sum ? XDP_PASS : XDP_DROP;

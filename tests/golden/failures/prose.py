@@ -158,4 +158,21 @@ PROSE: Final[Mapping[FailureCode, Prose]] = {
         "verifier could see.",
         "Let the compiler inline functions (`static` without `noinline`), or write recursion as a loop.",
     ),
+    FailureCode.REFERENCE: Prose(
+        "Something that a helper handed out is not given back, or is used after that.",
+        "Some helpers give a pointer that the program owns (a socket, a reserved piece of a ring buffer) until it hands it to "
+        "the helper that releases it. Every path has to release it once before the program, or the callback, ends.",
+        "Release it on every path, also on those that leave early, and only where it is not null.",
+    ),
+    FailureCode.LOCK: Prose(
+        "A spin lock is held where it may not be, or not held where it has to be.",
+        "`bpf_spin_lock` and `bpf_spin_unlock` come in pairs on every path, for the same lock, one at a time. Between them "
+        "programs call no helper and no function, and do not end.",
+        "Unlock on every path before the next call or the return.",
+    ),
+    FailureCode.SPECIAL: Prose(
+        "An access to a part of a map value that belongs to the system.",
+        "A `struct bpf_spin_lock`, a `struct bpf_timer` and the like lie inside of values, and only their helpers touch them.",
+        "Use the helpers, and copy the other members one by one.",
+    ),
 }
