@@ -54,6 +54,7 @@ _TRIES: Final = 6
 _ROUNDS: Final = 8
 _ATTEMPT_STEPS: Final = 40_000
 _ANY: Final = 1 << 30
+_MANY_ROOMS: Final = 24
 
 Watcher = Callable[[int, State], None]
 
@@ -136,6 +137,8 @@ class Explorer:
 
     def _goes_round(self, state: State, pc: int, before: Checkpoint | None, visits: int) -> bool:
         """Begin a round, unless one like it was explored."""
+        if len(state.room) > _MANY_ROOMS:
+            state.forget_rooms()
         if self.platform.policy.prune:
             live = self._live[pc]
             made = visits if pc in self._callers else _ANY

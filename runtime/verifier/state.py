@@ -136,6 +136,18 @@ class State:
         """All register files, outermost first."""
         return [frame.registers for frame in self.frames] + [self.registers]
 
+    def forget_rooms(self) -> None:
+        """Drop what is proven from bases that no value names any more."""
+        named = {PACKET_BASE, META_BASE}
+        for registers in self.every_register_file():
+            for value in registers:
+                named.add(value.id if value.length is None else value.length.base)
+        for stack in self.every_stack():
+            for slot in stack.values():
+                if slot.value is not None:
+                    named.add(slot.value.id if slot.value.length is None else slot.value.length.base)
+        self.room = {base: room for base, room in self.room.items() if base in named}
+
     def replace(self, rule: Callable[[Value], Value]) -> None:
         """Put `rule(value)` in place of every value in registers and stacks; the same object means no change."""
         for registers in self.every_register_file():
