@@ -96,12 +96,16 @@ class KernelMap:
         flags: int = 0,
         name: str = "",
         total: int = 0,
+        inner: int = 0,
+        types: tuple[bytes, int, int] | None = None,
     ) -> None:
+        """`inner` is the descriptor of a map like those inside; `types` are BTF and the type ids of key and value."""
         self.key_size = key_size
         self.value_size = total or value_size
-        head = struct.pack("<IIIIIII", kind, key_size, value_size, max_entries, flags, 0, 0)
+        head = struct.pack("<IIIIIII", kind, key_size, value_size, max_entries, flags, inner, 0)
         try:
-            self.fd, _ = _bpf(_Command.MAP_CREATE, head + _name(name))
+            with _loaded_types(types) as tail:
+                self.fd, _ = _bpf(_Command.MAP_CREATE, head + _name(name) + tail)
         except OSError as error:
             raise _device_error(f"creating map {name!r} in the kernel", error) from error
         self._key = ctypes.create_string_buffer(max(1, key_size))
@@ -268,6 +272,20 @@ def _functions(code: Code) -> Iterator[bytes]:
         raise _device_error("loading function types into the kernel", error) from error
     try:
         yield struct.pack("<IIQI", fd, INFO_SIZE, ctypes.addressof(info), len(starts))
+    finally:
+        os.close(fd)
+
+
+@contextmanager
+def _loaded_types(types: tuple[bytes, int, int] | None) -> Iterator[bytes]:
+    """The attributes from map_ifindex to btf_value_type_id."""
+    if types is None:
+        yield b""
+        return
+    data = ctypes.create_string_buffer(types[0], len(types[0]))
+    fd, _ = _bpf(_Command.BTF_LOAD, struct.pack("<QQII", ctypes.addressof(data), 0, len(data), 0))
+    try:
+        yield struct.pack("<IIII", 0, fd, types[1], types[2])
     finally:
         os.close(fd)
 

@@ -14,6 +14,7 @@ from typing import Final, final
 
 from runtime.engine.bpf import KernelMap, KernelProgram, Refused, load_program
 from runtime.engine.expand import expand
+from runtime.engine.map_types import KEY_TYPE, VALUE_TYPE, map_btf, wants_types
 from runtime.errors import UnsupportedError
 from runtime.isa import (
     Alu,
@@ -133,18 +134,7 @@ def kernel_verdict(
     spec: ProgramSpec, program_type: ProgramType, maps: tuple[MapSpec, ...], *, cpus: int | None = None
 ) -> tuple[bool, str]:
     """Whether the kernel's verifier accepts the program as it is, and its log when it does not."""
-    made = [
-        KernelMap(
-            kind=each.kind,
-            key_size=each.key_size,
-            value_size=each.value_size,
-            max_entries=each.max_entries,
-            flags=each.flags,
-            name=each.name,
-            total=each.value_size + 8 * (cpus or os.cpu_count() or 1),
-        )
-        for each in maps
-    ]
+    made = [_verdict_map(each, cpus or os.cpu_count() or 1) for each in maps]
     try:
         for spec_map, kernel_map in zip(maps, made, strict=True):
             for key, value in spec_map.initial:
@@ -163,6 +153,26 @@ def kernel_verdict(
         for each in made:
             each.close()
     return True, ""
+
+
+def _verdict_map(spec: MapSpec, cpus: int) -> KernelMap:
+    """A map of the kernel as the object defines it, with what is inside and what its values are."""
+    inner = None if spec.inner is None else _verdict_map(spec.inner, cpus)
+    try:
+        return KernelMap(
+            kind=spec.kind,
+            key_size=spec.key_size,
+            value_size=spec.value_size,
+            max_entries=spec.max_entries,
+            flags=spec.flags,
+            name=spec.name,
+            total=spec.value_size + 8 * cpus,
+            inner=0 if inner is None else inner.fd,
+            types=(map_btf(spec), KEY_TYPE, VALUE_TYPE) if wants_types(spec) else None,
+        )
+    finally:
+        if inner is not None:
+            inner.close()
 
 
 def _bound(code: Code, fds: list[int]) -> Code:

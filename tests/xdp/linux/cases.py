@@ -8,18 +8,22 @@ failure), `kernel:` (accept or reject), `why:` (a phrase, where the two differ),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
 from runtime.isa import CallLocal, assemble
-from runtime.spec import MapSpec, ProgramSpec, Subprogram
+from runtime.spec import MapSpec, ProgramSpec, SpecialField, Subprogram
 
 __all__ = ["ACCEPT", "MAPS", "Case", "cases"]
 
 ACCEPT: Final = "accept"
 _FIELDS: Final = ("type", "ours", "kernel", "why")
-_DATA: Final = Path(__file__).with_name("programs.data")
+_DATA: Final = tuple(Path(__file__).with_name(name) for name in ("programs.data", "typed_memory.data"))
+
+_LOCK: Final = SpecialField("bpf_spin_lock", 4, 4)
+_INNER: Final = MapSpec(name="inner", kind=2, key_size=4, value_size=16, max_entries=2)
+_INNER_HASH: Final = MapSpec(name="inner_hash", kind=1, key_size=8, value_size=24, max_entries=2)
 
 MAPS: Final = (
     MapSpec(name="small", kind=2, key_size=4, value_size=256, max_entries=1),
@@ -32,7 +36,21 @@ MAPS: Final = (
     MapSpec(name="storage", kind=19, key_size=16, value_size=8, max_entries=0),
     MapSpec(name="queue", kind=22, key_size=0, value_size=8, max_entries=1),
     MapSpec(name="ring", kind=27, key_size=0, value_size=0, max_entries=4096),
-)
+    MapSpec(name="hashed_sockets", kind=18, key_size=4, value_size=4, max_entries=1),
+    MapSpec(name="socket_values", kind=24, key_size=4, value_size=8, max_entries=0, flags=1),
+    MapSpec(name="outer", kind=12, key_size=4, value_size=4, max_entries=4, inner=_INNER),
+    MapSpec(name="outer_hash", kind=13, key_size=4, value_size=4, max_entries=4, inner=_INNER_HASH),
+    MapSpec(name="outer_short", kind=12, key_size=4, value_size=4, max_entries=4, inner=replace(_INNER, flags=1 << 12)),
+    MapSpec(name="locked", kind=2, key_size=4, value_size=16, max_entries=1, special=(_LOCK,)),
+    MapSpec(name="locked_hash", kind=1, key_size=4, value_size=16, max_entries=4, special=(_LOCK,)),
+    MapSpec(
+        name="timed", kind=2, key_size=4, value_size=32, max_entries=4, special=(SpecialField("bpf_timer", 8, 16),)
+    ),
+    MapSpec(
+        name="outer_locked", kind=12, key_size=4, value_size=4, max_entries=4,
+        inner=MapSpec(name="inner_locked", kind=2, key_size=4, value_size=16, max_entries=2, special=(_LOCK,)),
+    ),
+)  # fmt: skip
 
 
 @final
@@ -57,7 +75,7 @@ class Case:
 
 def cases() -> tuple[Case, ...]:
     """Every row, in order."""
-    return tuple(_case(part) for part in _DATA.read_text().split("\n== ")[1:])
+    return tuple(_case(part) for file in _DATA for part in file.read_text().split("\n== ")[1:])
 
 
 def _case(part: str) -> Case:
