@@ -11,15 +11,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from runtime.verifier.values import Value
+
 if TYPE_CHECKING:
     from runtime.verifier.state import Slot, State
 
-__all__ = ["FRAME_BITS", "ROOMS", "SLOTS", "every_slot", "need", "read", "register_bit", "slot_bit", "slot_needs"]
+__all__ = [
+    "FRAME_BITS",
+    "ROOMS",
+    "SLOTS",
+    "depending",
+    "every_slot",
+    "need",
+    "read",
+    "register_bit",
+    "slot_bit",
+    "slot_needs",
+]
 
 FRAME_BITS: Final = 80
 """Components of one frame: eleven registers, and slots from the top of the stack down."""
 SLOTS: Final = 11
 """Where slots begin among a frame's components."""
+_NEEDS: Final = Value._fields.index("needs")
 ROOMS: Final = 0b11 << SLOTS + 64
 """Behind the slots of the first frame: how much is proven of the packet and of its metadata, for pointers loaded from now on."""
 
@@ -45,6 +59,11 @@ def slot_needs(state: State, frame: int, index: int, slot: Slot) -> int:
     if not state.written & bit:
         return bit
     return slot.needs if slot.value is None else slot.value.needs
+
+
+def depending(value: Value, needs: int) -> Value:
+    """The same value, computed from those components."""
+    return Value._make((*value[:_NEEDS], needs, *value[_NEEDS + 1 :]))
 
 
 def need(state: State, components: int) -> None:

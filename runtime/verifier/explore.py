@@ -19,7 +19,6 @@ from runtime.isa import (
     CallHelper,
     CallLocal,
     Exit,
-    Instruction,
     Jump,
     Load,
     LoadFunction,
@@ -34,6 +33,7 @@ from runtime.isa import (
 )
 from runtime.verifier.callbacks import call_back, callers, rounds
 from runtime.verifier.checker import check
+from runtime.verifier.compiled import GENERIC, Closure, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
@@ -43,7 +43,7 @@ from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.prune import EVERYTHING, Checkpoint, Visited, begin, covers, hides_pointer, kept, repeats
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
-from runtime.verifier.transfer_branch import split
+from runtime.verifier.transfer_branch import Sides, split
 from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called
 
 __all__ = ["Explorer"]
@@ -78,6 +78,7 @@ class Explorer:
         self._merges = graph.merges | self._callers | {pc + 1 for pc in self._callers}
         self._live = tuple(tuple(r for r in range(10) if bits >> r & 1) for bits in graph.live)
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
+        self._closures: tuple[Closure, ...] = compile_program(self) if platform.policy.compile else ()
 
     def run(self) -> Notebook:
         """Explore everything; raises Rejected with the slot at fault. `state` is then the state that failed."""
@@ -261,13 +262,21 @@ class Explorer:
         notebook = self.notebook
         notebook.steps += 1
         notebook.visited.add(pc)
-        instruction = self.platform.spec.code[pc]
         if self._watcher is not None:
             self._watcher(pc, state)
-        self._judge(state, pc, instruction)
+        if self._closures:
+            following = self._closures[pc](state)
+            if following != GENERIC:
+                return following
+        return self._carry_out(state, pc, notebook)
+
+    def _carry_out(self, state: State, pc: int, notebook: Notebook) -> int:
+        """The generic way: judge every obligation, then change the state."""
+        instruction = self.platform.spec.code[pc]
+        self.judge(state, pc)
         match instruction:
             case Branch():
-                return self._branch(state, pc, instruction)
+                return self.goes(state, pc, split(state, instruction), pc + 1 + instruction.offset)
             case Jump(offset):
                 return pc + 1 + offset
             case CallLocal(offset):
@@ -294,10 +303,11 @@ class Explorer:
             case _:
                 assert_never(instruction)
 
-    def _judge(self, state: State, pc: int, instruction: Instruction) -> None:
+    def judge(self, state: State, pc: int) -> None:
+        """Raise Rejected unless every obligation of the instruction holds."""
         wanted = self._obligations.get(pc)
         if wanted is None:
-            wanted = self._obligations[pc] = obligations_of(instruction)
+            wanted = self._obligations[pc] = obligations_of(self.platform.spec.code[pc])
         for obligation in wanted:
             failure = check(self.platform, state, obligation)
             if failure is not None:
@@ -308,9 +318,9 @@ class Explorer:
             state.checkpoint.open += 1
         self._work.append((state, pc))
 
-    def _branch(self, state: State, pc: int, branch: Branch) -> int:
-        taken, not_taken = split(state, branch)
-        target = pc + 1 + branch.offset
+    def goes(self, state: State, pc: int, sides: Sides, target: int) -> int:
+        """Note which sides of a branch are possible; returns the slot to go on at, or _END."""
+        taken, not_taken = sides
         outcomes = self.notebook.outcomes[pc]
         if taken is not None:
             outcomes.add(True)

@@ -16,11 +16,12 @@ __all__ = ["Policy"]
 class Policy:
     """`leaks`: pointers where others can read them (map values, packets, r0 at exit) are rejected, or warned of.
 
-    `steps` bounds the instructions that the exploration visits, over all paths; `prune` and
-    `speculate` (proving loops at once) off are for tests.
+    `steps` bounds the instructions that the exploration visits, over all paths; `prune`,
+    `speculate` (proving loops at once) and `compile` (closures for common instructions) off are for tests.
     """
 
     leaks: Literal["reject", "warn"] = "reject"
     steps: int = 1_000_000
     prune: bool = True
     speculate: bool = True
+    compile: bool = True

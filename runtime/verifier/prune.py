@@ -6,12 +6,13 @@ and read below it is compared: pointers exactly, numbers by inclusion. Ids are n
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
-from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, need, read, register_bit, slot_bit, slot_needs
+from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, depending, need, read, register_bit, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN
-from runtime.verifier.state import META_BASE, PACKET_BASE, Frame, Slot, State
+from runtime.verifier.state import META_BASE, PACKET_BASE, Frame, Slot, State, copies
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
 __all__ = ["EVERYTHING", "SAVED", "Checkpoint", "Visited", "begin", "covers", "hides_pointer", "kept", "repeats"]
@@ -21,7 +22,9 @@ SAVED: Final = (6, 7, 8, 9)
 _ALL: Final = tuple(range(1, 10))
 EVERYTHING: Final = -1
 """All components."""
+_NUMBER: Final = Kind.NUMBER
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
+_FRAME_SLOTS: Final = (1 << FRAME_BITS) - (1 << SLOTS)
 _LOADED: Final = (PACKET_BASE, META_BASE)
 _BASES, _NULLS, _LINKS, _REFERENCES = range(4)
 """What ids name: the bases of pointers into the packet, lookups, numbers, references."""
@@ -38,17 +41,16 @@ class Checkpoint:
     """
 
     __slots__ = (
-        "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "read", "references", "registers",
-        "room", "stack", "telling", "visits", "written",
+        "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "questions", "read",
+        "references", "registers", "room", "stack", "visits", "written",
     )  # fmt: skip
 
     def __init__(self, state: State, pc: int) -> None:
-        twin = state.fork()
         self.pc = pc
-        self.registers = twin.registers
-        self.stack = twin.stack
-        self.frames: tuple[Frame, ...] = twin.frames
-        self.room = twin.room
+        self.registers = state.registers[:]
+        self.stack = state.stack.copy()
+        self.frames: tuple[Frame, ...] = copies(state.frames) if state.frames else ()
+        self.room = state.room.copy()
         self.parent = state.checkpoint
         self.heads = state.heads
         self.references = state.references
@@ -61,14 +63,7 @@ class Checkpoint:
         self.read = 0
         self.visits = 0
         self.place: list[Checkpoint] | None = None
-        self.telling: list[int] | None = None
-
-    def tells(self, live: tuple[int, ...]) -> list[int]:
-        """Of a finished checkpoint, the live registers that can tell states apart, the kinds being the same."""
-        if self.telling is None:
-            base = len(self.frames) * FRAME_BITS
-            self.telling = [r for r in live if _tells(self.registers[r], self.needed >> base + r & 1)]
-        return self.telling
+        self.questions: list[_Question] | None = None
 
     def finish(self) -> None:
         """One path below ended."""
@@ -97,6 +92,33 @@ class Checkpoint:
         return slot.needs if slot.value is None else slot.value.needs
 
 
+class _Question(NamedTuple):
+    """What a covered state must have in a register, or in a stack slot where `place` is negative."""
+
+    place: int
+    value: Value | None
+    slot: Slot | None
+    needed: int
+    same: bool  # the very same object there is an answer
+
+
+def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> list[_Question]:
+    """Of a finished checkpoint, what tells covered states apart in the innermost frame, the kinds being the same."""
+    _forget_lone_names(checkpoint, live)
+    base = len(checkpoint.frames) * FRAME_BITS
+    found = []
+    for r in live:
+        value, needed = checkpoint.registers[r], checkpoint.needed >> base + r & 1
+        if _tells(value, needed):
+            found.append(_Question(r, value, None, needed, same=_is_plain(value)))
+    for _, _, component in _bits(checkpoint.read >> base & _FRAME_SLOTS):
+        index = SLOTS - 1 - component
+        slot = checkpoint.stack.get(index)
+        same = slot is not None and (slot.value is None or _is_plain(slot.value))
+        found.append(_Question(index, None, slot, checkpoint.needed >> base + component & 1, same=same))
+    return found
+
+
 def _tells(value: Value, needed: int) -> bool:
     if value.kind is Kind.NUMBER:
         tells = value.number is not UNKNOWN.number or value.id or value.progress
@@ -110,12 +132,43 @@ def _tells(value: Value, needed: int) -> bool:
     )
 
 
+def _is_plain(value: Value) -> bool:
+    """A number without a name."""
+    return value.kind is _NUMBER and not value.id and value.length is None
+
+
+def _forget_lone_names(checkpoint: Checkpoint, live: tuple[int, ...]) -> None:
+    """A name that links a number to no other that is needed says nothing: whatever has that number has it alone."""
+    files = [frame.registers for frame in checkpoint.frames] + [checkpoint.registers]
+    stacks = [frame.stack for frame in checkpoint.frames] + [checkpoint.stack]
+    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    for bit, frame, component in _bits(checkpoint.needed):
+        if frame > len(checkpoint.frames):
+            continue
+        if component < SLOTS:
+            value: Value | None = files[frame][component]
+            asked = frame < len(checkpoint.frames) or component in live
+        else:
+            slot = stacks[frame].get(SLOTS - 1 - component)
+            value, asked = slot and slot.value, bool(checkpoint.read & bit)
+        if asked and value is not None and value.kind is _NUMBER and value.id:
+            places[abs(value.id)].append((frame, component))
+    for (frame, component), *others in places.values():
+        if others:
+            continue
+        if component < SLOTS:
+            files[frame][component] = files[frame][component]._replace(id=0, offset=0)
+        else:
+            slot = stacks[frame][SLOTS - 1 - component]
+            assert slot.value is not None
+            stacks[frame][SLOTS - 1 - component] = slot._replace(value=slot.value._replace(id=0, offset=0))
+
+
 def _signature(state: State, live: tuple[int, ...]) -> tuple[object, ...]:
     """What covering states have in common: kinds, and of pointers the constant parts."""
     registers = state.registers
     return tuple(
-        value.kind if value.kind is Kind.NUMBER else (value.kind, value.offset, value.target)
-        for value in map(registers.__getitem__, live)
+        [_NUMBER if (value := registers[r]).kind is _NUMBER else (value.kind, value.offset, value.target) for r in live]
     )
 
 
@@ -124,9 +177,11 @@ def begin(state: State, checkpoint: Checkpoint) -> None:
     state.checkpoint = checkpoint
     state.written = 0
     for frame, registers in enumerate(state.every_register_file()):
+        bit = register_bit(frame, 0)
         for index, value in enumerate(registers):
-            if value.kind is Kind.NUMBER:
-                registers[index] = value._replace(needs=register_bit(frame, index))
+            if value.kind is _NUMBER and value.needs != bit:
+                registers[index] = depending(value, bit)
+            bit <<= 1
 
 
 def kept(caller: Frame) -> tuple[int, ...]:
@@ -153,8 +208,8 @@ class Visited:
         if known is None:
             known = self._places[place] = []
         for position, checkpoint in enumerate(known):
-            if checkpoint.visits <= visits and _Match(checkpoint, state, checkpoint.needed, checkpoint.read).holds(
-                checkpoint.tells(live)
+            if checkpoint.visits <= visits and _Match(checkpoint, state, checkpoint.needed, checkpoint.read).answers(
+                live
             ):
                 checkpoint.hits += 1
                 if position:
@@ -174,9 +229,9 @@ class Visited:
 
 def repeats(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
     """Whether the path came back in the very same state: nothing that could end the loop has changed."""
-    if not covers(old, new, live, EVERYTHING, EVERYTHING):
-        return False
     if any(old.registers[r].number is not new.registers[r].number for r in live):
+        return False
+    if not covers(old, new, live, EVERYTHING, EVERYTHING):
         return False
     stacks = [(a.stack, b.stack) for a, b in zip(old.frames, new.frames, strict=True)] + [(old.stack, new.stack)]
     return all(_same_numbers(a, b) for a, b in stacks)
@@ -249,6 +304,29 @@ class _Match:
         self.loop = loop
         self.forward: dict[tuple[int, int], tuple[int, int]] = {}
         self.backward: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def answers(self, live: tuple[int, ...]) -> bool:
+        """The same with a finished checkpoint, which knows what to ask; the kinds are those that it had."""
+        old, new = self.old, self.new
+        if old.questions is None:
+            old.questions = _questions(old, live)
+        if old.frames or old.references or new.references or old.lock or new.lock:
+            return self.holds([each.place for each in old.questions if each.value is not None])
+        if self.needed & ROOMS and any(old.room.get(base, 0) > new.room.get(base, 0) for base in _LOADED):
+            return False
+        registers, stack = new.registers, new.stack
+        for position, (place, value, slot, needed, same) in enumerate(old.questions):
+            if value is not None:
+                there = registers[place]
+                holds = (same and there is value) or self._value(value, there, needed)
+            else:
+                other = stack.get(place)
+                holds = (same and other is slot) or self._slot(0, place, slot, other)
+            if not holds:
+                if position > 1:
+                    old.questions.insert(0, old.questions.pop(position))
+                return False
+        return True
 
     def holds(self, live: Sequence[int]) -> bool:
         """The comparison, of these registers."""

@@ -70,9 +70,7 @@ class _Chains:
             raise Rejected(Failure(FailureCode.STACK, message), self._gone[start])
         total = above + (self._stack[start] + _GRAIN - 1) // _GRAIN * _GRAIN
         if total > _LIMIT:
-            message = (
-                f"the stacks of {frames} functions need {total} bytes together, more than {_LIMIT}: keep large data in a map"
-            )
+            message = f"the stacks of {frames} functions need {total} bytes together, more than {_LIMIT}: keep large data in a map"
             raise Rejected(Failure(FailureCode.STACK, message), start)
         if any(total <= deeper and frames <= longer for deeper, longer in self._seen[start]):
             return

@@ -25,6 +25,7 @@ __all__ = [
     "Path",
     "Slot",
     "State",
+    "copies",
     "entry_state",
 ]
 
@@ -108,7 +109,7 @@ class State:
         twin = State.__new__(State)
         twin.registers = self.registers[:]
         twin.stack = self.stack.copy()
-        twin.frames = tuple(Frame(f.registers[:], f.stack.copy(), f.resume, f.callback) for f in self.frames)
+        twin.frames = copies(self.frames) if self.frames else ()
         twin.starts = self.starts
         twin.room = self.room.copy()
         twin.path = self.path
@@ -160,6 +161,21 @@ class State:
                 if slot.value is not None:
                     self._replace_spilled(frame, stack, index, slot, rule)
 
+    def replace_named(self, ident: int, rule: Callable[[Value], Value]) -> None:
+        """The same, of values with that id (or its negative), which must not be 0."""
+        for registers in self.every_register_file():
+            for index, value in enumerate(registers):
+                if value.id == ident or value.id == -ident:
+                    registers[index] = rule(value)
+        for frame, stack in enumerate(self.every_stack()):
+            spilled = [
+                (index, slot)
+                for index, slot in stack.items()
+                if (found := slot.value) is not None and (found.id == ident or found.id == -ident)
+            ]
+            for index, slot in spilled:
+                self._replace_spilled(frame, stack, index, slot, rule)
+
     def _replace_spilled(
         self, frame: int, stack: dict[int, Slot], index: int, slot: Slot, rule: Callable[[Value], Value]
     ) -> None:
@@ -178,6 +194,11 @@ class State:
             bit = slot_bit(frame, index)
             read(self, bit)
             self.written |= bit
+
+
+def copies(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """Frames that share nothing mutable with those."""
+    return tuple(Frame(f.registers[:], f.stack.copy(), f.resume, f.callback) for f in frames)
 
 
 def entry_state() -> State:

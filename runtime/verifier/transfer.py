@@ -34,7 +34,7 @@ from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import META_BASE, PACKET_BASE, Slot, State
 from runtime.verifier.values import MAX_LENGTH, UNKNOWN, ZERO, Kind, Length, Progress, Value, number
 
-__all__ = ["Plain", "step"]
+__all__ = ["Plain", "compute", "step"]
 
 _LENGTH = DOMAIN.signed_range(-MAX_LENGTH, MAX_LENGTH)
 _WORD32: Final = (1 << 32) - 1
@@ -122,7 +122,7 @@ def _alu(notebook: Notebook, state: State, alu: Alu) -> None:
     registers = state.registers
     left, right = registers[alu.dst], _operand(registers, alu.src, alu.width)
     if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
-        registers[alu.dst] = _numbers(alu, left, right)
+        registers[alu.dst] = compute(alu, left, right)
     elif alu.width == 32 and Kind.NUMBER in (left.kind, right.kind):
         registers[alu.dst] = Value(Kind.HALF, ZERO)
     elif alu.width == 32:
@@ -135,7 +135,8 @@ def _alu(notebook: Notebook, state: State, alu: Alu) -> None:
         registers[alu.dst] = _distance(left, right)
 
 
-def _numbers(alu: Alu, left: Value, right: Value) -> Value:
+def compute(alu: Alu, left: Value, right: Value) -> Value:
+    """`left OP right` of two numbers."""
     result = DOMAIN.alu(alu.op, alu.width, left.number, right.number)
     delta = right.number.const
     needs = left.needs | right.needs

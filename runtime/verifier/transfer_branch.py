@@ -9,11 +9,11 @@ from typing import Final
 
 from runtime.isa import AluOp, Branch, Imm, JumpOp, Reg, Width
 from runtime.verifier.demand import need
-from runtime.verifier.domains import DOMAIN, Scalar
+from runtime.verifier.domains import DOMAIN, Branches, Scalar
 from runtime.verifier.state import State
 from runtime.verifier.values import MAX_LENGTH, NOT_NULL, ZERO, Kind, Value, number
 
-__all__ = ["split"]
+__all__ = ["Sides", "split", "split_numbers"]
 
 _NO_WRAP: Final = 1 << 32  # so far from the packet, additions cannot go round
 _WORD32: Final = (1 << 32) - 1
@@ -23,6 +23,7 @@ _MIRROR: Final = {
     JumpOp.JLT: JumpOp.JGT,
     JumpOp.JLE: JumpOp.JGE,
 }
+_NEEDS: Final = Value._fields.index("needs")
 _ORDER: Final = frozenset(_MIRROR)
 
 _VALID: Final = frozenset({Kind.CONTEXT, Kind.STACK, Kind.PACKET, Kind.MAP, Kind.MAP_VALUE, Kind.OBJECT, Kind.MEMORY})
@@ -38,7 +39,8 @@ def split(state: State, branch: Branch) -> Sides:
     left = state.registers[branch.dst]
     right = _right(state, branch)
     if left.kind is Kind.NUMBER and right.kind is Kind.NUMBER:
-        return _numbers(state, branch, left, right)
+        sides = DOMAIN.branch(branch.op, branch.width, left.number, right.number)
+        return split_numbers(state, branch, left, right, sides)
     need(state, left.needs | right.needs)
     if branch.width == 64:
         if branch.op in (JumpOp.JEQ, JumpOp.JNE) and (left.kind in NOT_NULL or right.kind in NOT_NULL):
@@ -66,8 +68,9 @@ def _never_null(value: Value) -> bool:
     return value.kind in _VALID
 
 
-def _numbers(state: State, branch: Branch, left: Value, right: Value) -> Sides:
-    taken, not_taken = DOMAIN.branch(branch.op, branch.width, left.number, right.number)
+def split_numbers(state: State, branch: Branch, left: Value, right: Value, sides: Branches) -> Sides:
+    """The same for two numbers; `sides` is what the domain says of them."""
+    taken, not_taken = sides
     if taken is None or not_taken is None:
         need(state, left.needs | right.needs)
     if taken is None and not_taken is None:
@@ -94,7 +97,7 @@ def _refine(state: State, register: int, scalar: Scalar, because: int) -> None:
     if old.number is scalar:
         return
     needs = old.needs | because
-    state.registers[register] = old._replace(number=scalar, needs=needs)
+    state.registers[register] = _narrowed(old, scalar, needs)
     if old.length is not None and scalar.smin > 0:
         need(state, needs)
         base, offset = old.length
@@ -103,16 +106,21 @@ def _refine(state: State, register: int, scalar: Scalar, because: int) -> None:
         return
 
     def copy(value: Value) -> Value:
-        if value.kind is not Kind.NUMBER or abs(value.id) != abs(old.id) or value.number is scalar:
+        if value.kind is not Kind.NUMBER or value.number is scalar:
             return value
         width: Width = 64 if value.id > 0 and old.id > 0 else 32
         if width == 32 and value.number.umax > _WORD32:
             return value
         distance = DOMAIN.const(value.offset - old.offset)
         shifted = DOMAIN.meet(value.number, DOMAIN.alu(AluOp.ADD, width, scalar, distance))
-        return value if shifted is None else value._replace(number=shifted, needs=value.needs | needs)
+        return value if shifted is None else _narrowed(value, shifted, value.needs | needs)
 
-    state.replace(copy)
+    state.replace_named(old.id, copy)
+
+
+def _narrowed(value: Value, scalar: Scalar, needs: int) -> Value:
+    """The same number, of which more is known."""
+    return Value._make((value.kind, scalar, *value[2:_NEEDS], needs, *value[_NEEDS + 1 :]))
 
 
 def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides:

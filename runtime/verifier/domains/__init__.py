@@ -7,9 +7,9 @@ from typing import Final
 
 from runtime.verifier.domains.arithmetic import concrete
 from runtime.verifier.domains.comparison import holds
-from runtime.verifier.domains.scalar import Scalar, ScalarDomain
+from runtime.verifier.domains.scalar import Branches, Scalar, ScalarDomain
 from runtime.verifier.domains.word import View, Word
 
-__all__ = ["DOMAIN", "Scalar", "ScalarDomain", "View", "Word", "concrete", "holds"]
+__all__ = ["DOMAIN", "Branches", "Scalar", "ScalarDomain", "View", "Word", "concrete", "holds"]
 
 DOMAIN: Final = ScalarDomain(64)

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from runtime.isa import AluOp, JumpOp, SwapKind
-from runtime.verifier.domains.arithmetic import transfer
+from runtime.verifier.domains.arithmetic import concrete, transfer
 from runtime.verifier.domains.comparison import assume, assume_not
 from runtime.verifier.domains.word import View, Word
 
-__all__ = ["Scalar", "ScalarDomain"]
+__all__ = ["Branches", "Scalar", "ScalarDomain"]
 
 Branches = tuple["tuple[Scalar, Scalar] | None", "tuple[Scalar, Scalar] | None"]
 
@@ -164,6 +164,9 @@ class ScalarDomain:
 
     def alu(self, op: AluOp, width: int, a: Scalar, b: Scalar) -> Scalar:
         """`a OP b`; `width` is that of the operation, half-width results are zero-extended."""
+        if a.const is not None and b.const is not None:  # not remembered: loops count through many
+            word = self.half if width == self.half.bits else self.whole
+            return self.const(concrete(op, word, a.const & word.mask, b.const & word.mask))
         key = (op, width, a, b)
         found: Scalar | None = self._results.get(key)
         if found is None:

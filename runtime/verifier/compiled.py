@@ -1,0 +1,52 @@
+"""Instructions as closures: what is common is done at once, all else is left to the judge and the transfer functions.
+
+Not here: semantics of its own. A closure goes on where obligations.py, checker.py and transfer*.py would let it go on, with the state
+that they would make; where it is not sure it changes nothing and answers GENERIC. Tests compare both ways.
+"""
+
+from __future__ import annotations
+
+from runtime.isa import Alu, AluOp, Branch, ByteSwap, Instruction, Jump, Load, LoadImm64, MoveSigned, Negate, Store
+from runtime.verifier.compiled_branch import branch
+from runtime.verifier.compiled_memory import load, store
+from runtime.verifier.compiled_numbers import alu, constant, move, unary
+from runtime.verifier.compiled_values import GENERIC, Closure, Run
+
+__all__ = ["GENERIC", "Closure", "compile_program"]
+
+
+def compile_program(run: Run) -> tuple[Closure, ...]:
+    """A closure for each slot: it changes the state as the instruction does, and returns where the path goes on, or GENERIC."""
+    return tuple(_compile(run, pc, each) for pc, each in enumerate(run.platform.spec.code))
+
+
+def _compile(run: Run, pc: int, instruction: Instruction) -> Closure:
+    found: Closure | None = None
+    match instruction:
+        case Alu(op=AluOp.MOV):
+            found = move(run, pc, instruction)
+        case Alu():
+            found = alu(pc, instruction)
+        case MoveSigned() | Negate() | ByteSwap():
+            found = unary(pc, instruction)
+        case LoadImm64(dst, value):
+            found = constant(pc + 2, dst, value)
+        case Load():
+            found = load(run, pc, instruction)
+        case Store():
+            found = store(run, pc, instruction)
+        case Branch():
+            found = branch(run, pc, instruction)
+        case Jump(offset):
+            found = _jump(pc + 1 + offset)
+        case _:
+            pass
+    return _generic if found is None else found
+
+
+def _generic(_state: object) -> int:
+    return GENERIC
+
+
+def _jump(target: int) -> Closure:
+    return lambda _state: target
