@@ -179,8 +179,9 @@ def source(stages: Sequence[int], seed: int) -> str:
 
 
 def _program(name: str, stages: int, draw: random.Random) -> str:
-    parts = [_BEGIN % {"name": name}]
-    for _ in range(stages):
-        parts.append(draw.choice(_STAGES) % {"small": draw.randrange(1, 128), "word": draw.getrandbits(20), "shift": draw.randrange(3, 29)})  # fmt: skip
-    parts.append(_END % {"stamp": draw.getrandbits(31)})
-    return "".join(parts)
+    middle = "".join(draw.choice(_STAGES) % _numbers(draw) for _ in range(stages))
+    return _BEGIN % {"name": name} + middle + _END % {"stamp": draw.getrandbits(31)}
+
+
+def _numbers(draw: random.Random) -> dict[str, int]:
+    return {"small": draw.randrange(1, 128), "word": draw.getrandbits(20), "shift": draw.randrange(3, 29)}

@@ -163,15 +163,16 @@ class State:
 
     def replace_named(self, ident: int, rule: Callable[[Value], Value]) -> None:
         """The same, of values with that id (or its negative), which must not be 0."""
+        names = (ident, -ident)
         for registers in self.every_register_file():
             for index, value in enumerate(registers):
-                if value.id == ident or value.id == -ident:
+                if value.id in names:
                     registers[index] = rule(value)
         for frame, stack in enumerate(self.every_stack()):
             spilled = [
                 (index, slot)
                 for index, slot in stack.items()
-                if (found := slot.value) is not None and (found.id == ident or found.id == -ident)
+                if (found := slot.value) is not None and found.id in names
             ]
             for index, slot in spilled:
                 self._replace_spilled(frame, stack, index, slot, rule)
