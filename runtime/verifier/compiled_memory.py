@@ -50,7 +50,7 @@ def load(run: Run, pc: int, instruction: Load) -> Closure | None:
         if kind is _CONTEXT:
             return context(state, base)
         notebook = run.notebook
-        if pc not in notebook.plain_accesses:
+        if kind not in notebook.reached.get(pc, ()):
             return GENERIC
         if kind in _PACKETS:
             start = base.offset + offset
@@ -84,7 +84,7 @@ def _stack_load(run: Run, pc: int, instruction: Load) -> _Rule:
     def rule(state: State, base: Value) -> int:
         notebook = run.notebook
         low = base.offset + offset
-        if base.number is not ZERO or low % size or instruction.signed or pc not in notebook.plain_accesses:
+        if base.number is not ZERO or low % size or instruction.signed or _STACK not in notebook.reached.get(pc, ()):
             return GENERIC
         frame = base.target
         index = low >> 3
@@ -147,7 +147,7 @@ def store(run: Run, pc: int, instruction: Store) -> Closure | None:
         kind = base.kind
         value = immediate if source is None else registers[source]
         notebook = run.notebook
-        if pc not in notebook.plain_accesses:
+        if kind not in notebook.reached.get(pc, ()):
             return GENERIC
         if kind is _STACK:
             return stack(state, base, value)

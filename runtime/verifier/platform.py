@@ -22,7 +22,7 @@ from runtime.spec import (
     Registry,
 )
 from runtime.verifier.policy import Policy
-from runtime.verifier.values import MAX_LENGTH
+from runtime.verifier.values import MAX_LENGTH, Kind
 
 __all__ = ["Notebook", "Platform"]
 
@@ -125,7 +125,7 @@ class Notebook:
 
     visited: set[int] = field(default_factory=set)
     context_fields: dict[int, ContextField] = field(default_factory=dict)
-    plain_accesses: set[int] = field(default_factory=set)
+    reached: defaultdict[int, set[Kind]] = field(default_factory=lambda: defaultdict(set))
     call_maps: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     callbacks: defaultdict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     later: set[int] = field(default_factory=set)

@@ -11,6 +11,7 @@ Not here: any pass, and verdicts that are known from before (verify.py).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from runtime.isa import CallHelper, Code
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
@@ -23,9 +24,17 @@ from runtime.verifier.policy import Policy
 from runtime.verifier.report import error_of, trail
 from runtime.verifier.stack import check_stack
 from runtime.verifier.suspect import Suspect
-from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
+from runtime.verifier.values import Kind
+from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
 
 __all__ = ["prove"]
+
+_REGIONS: Final = {
+    Kind.STACK: Region.STACK,
+    Kind.PACKET: Region.PACKET,
+    Kind.PACKET_META: Region.PACKET,
+    Kind.MAP_VALUE: Region.MAPS,
+}
 
 
 def prove(
@@ -83,6 +92,9 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
     helpers = notebook.helpers.values()
     return Facts(
         context_fields=dict(notebook.context_fields),
+        regions={
+            pc: frozenset(_REGIONS.get(each, Region.OTHER) for each in seen) for pc, seen in notebook.reached.items()
+        },
         call_maps={pc: frozenset(maps) for pc, maps in notebook.call_maps.items()},
         callbacks={pc: frozenset(starts) for pc, starts in notebook.callbacks.items()},
         constants={pc: value for pc, value in notebook.constants.items() if value is not None},

@@ -190,14 +190,14 @@ def _distance(left: Value, right: Value) -> Value:
     return UNKNOWN
 
 
-def _note_access(notebook: Notebook, pc: int, field: ContextField | None) -> None:
+def _note_access(notebook: Notebook, pc: int, kind: Kind, field: ContextField | None = None) -> None:
     if field is not None:
-        if pc in notebook.plain_accesses or notebook.context_fields.setdefault(pc, field) is not field:
+        if pc in notebook.reached or notebook.context_fields.setdefault(pc, field) is not field:
             raise _mixed(pc)
     else:
         if pc in notebook.context_fields:
             raise _mixed(pc)
-        notebook.plain_accesses.add(pc)
+        notebook.reached[pc].add(kind)
 
 
 def _mixed(pc: int) -> Rejected:
@@ -209,7 +209,7 @@ def _load(platform: Platform, notebook: Notebook, state: State, pc: int, load: L
     base, size = state.registers[load.src], load.size.bytes
     if base.kind is Kind.CONTEXT:
         return _load_context(platform, notebook, state, pc, load)
-    _note_access(notebook, pc, None)
+    _note_access(notebook, pc, base.kind)
     value = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
     match base.kind:
         case Kind.STACK:
@@ -268,7 +268,7 @@ def _load_context(platform: Platform, notebook: Notebook, state: State, pc: int,
     offset = state.registers[load.src].offset + load.offset
     field = platform.program_type.context.field_at(offset, load.size.bytes)
     assert field is not None
-    _note_access(notebook, pc, field)
+    _note_access(notebook, pc, Kind.CONTEXT, field)
     notebook.constant(pc, None)
     match field.kind:
         case FieldKind.SCALAR | FieldKind.RESERVED:
@@ -299,9 +299,9 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
     value = _operand(state.registers, store.src, 64)
     if base.kind is Kind.CONTEXT:
         field = platform.program_type.context.field_at(base.offset + store.offset, size)
-        _note_access(notebook, pc, field)
+        _note_access(notebook, pc, Kind.CONTEXT, field)
         return
-    _note_access(notebook, pc, None)
+    _note_access(notebook, pc, base.kind)
     if base.kind in (Kind.PACKET, Kind.PACKET_META):
         notebook.writes_packet = True
     if base.kind is not Kind.STACK:
@@ -327,7 +327,7 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
 def _atomic(platform: Platform, notebook: Notebook, state: State, pc: int, atomic: Atomic) -> None:
     registers, size = state.registers, atomic.size.bytes
     base = registers[atomic.dst]
-    _note_access(notebook, pc, None)
+    _note_access(notebook, pc, base.kind)
     if base.kind is Kind.STACK:
         low, high = stack_range(base, atomic.offset, size)
         notebook.deepen(state.starts[base.target], low)

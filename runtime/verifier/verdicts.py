@@ -16,7 +16,7 @@ from runtime.native import cache as disk
 from runtime.spec import Helper
 from runtime.verifier.question import Question
 from runtime.verifier.suspect import Suspect
-from runtime.verifier.verified import _SEAL, Facts, LoopBound, VerifiedProgram
+from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
 
 __all__ = ["known", "remember"]
 
@@ -167,6 +167,10 @@ def _values(_question: Question, document: Mapping[str, Any]) -> dict[int, Any]:
     return {int(pc): each for pc, each in document.items()}
 
 
+def _regions(_question: Question, document: Mapping[str, list[int]]) -> dict[int, frozenset[Region]]:
+    return {int(pc): frozenset(map(Region, each)) for pc, each in document.items()}
+
+
 def _set(_question: Question, document: list[int]) -> frozenset[int]:
     return frozenset(document)
 
@@ -203,4 +207,5 @@ _READERS: Final[Mapping[str, Callable[[Question, Any], Any]]] = {
     "steps": _count,
     "unreachable": _set,
     "writes_packet": _flag,
+    "regions": _regions,
 }

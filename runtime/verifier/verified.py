@@ -7,14 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Final, final
 
 from runtime.errors import InternalError
 from runtime.spec import ContextField, Helper, MapSpec, ProgramSpec, ProgramType
 
-__all__ = ["Facts", "LoopBound", "VerifiedProgram"]
+__all__ = ["Facts", "LoopBound", "Region", "VerifiedProgram"]
 
 _SEAL: Final = object()
+
+
+class Region(IntEnum):
+    """Memory that shares no byte with memory of another region, whenever and in whichever program; OTHER may be anything."""
+
+    OTHER = 0
+    STACK = 1
+    PACKET = 2
+    MAPS = 3
 
 
 @final
@@ -31,13 +41,15 @@ class LoopBound:
 class Facts:
     """What holds on every execution; slots are keys.
 
-    `context_fields`: loads and stores through the context, by slot. `call_maps`: for calls with a map argument, the indices
+    `context_fields`: loads and stores through the context, by slot. `regions`: what the other loads, stores and atomic
+    operations reach, of each all regions that it reaches on some path. `call_maps`: for calls with a map argument, the indices
     of the maps that it can be. `callbacks`: for calls with a function argument, the slots where those functions start.
     `constants`: loads whose result is always that value (frozen data). `unreachable`: slots that no
     execution visits. `branches`: conditional jumps that always go one way. `stack`: bytes used below r10, by function start.
     """
 
     context_fields: Mapping[int, ContextField] = field(default_factory=dict)
+    regions: Mapping[int, frozenset[Region]] = field(default_factory=dict)
     call_maps: Mapping[int, frozenset[int]] = field(default_factory=dict)
     callbacks: Mapping[int, frozenset[int]] = field(default_factory=dict)
     constants: Mapping[int, int] = field(default_factory=dict)

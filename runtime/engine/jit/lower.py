@@ -12,6 +12,7 @@ from runtime.engine.jit.flow import Block, blocks
 from runtime.engine.jit.lower_alu import byte_swap, condition, move_signed, negate, operate
 from runtime.engine.jit.lower_calls import FUNCTION_WORDS, call_helper, call_local, function_name
 from runtime.engine.jit.lower_memory import atomic, load, store
+from runtime.engine.jit.scopes import SCOPES
 from runtime.engine.jit.unit import Unit
 from runtime.errors import UnsupportedError
 from runtime.isa import (
@@ -83,7 +84,7 @@ def lower(program: VerifiedProgram, unit: Unit, *, driver: NativeFunction | None
     """
     functions = [_function(program, unit, start) for start in _starts(program)]
     face = _ENTRY_FACE if driver is None else _DRIVER_FACE.replace("DRIVER", unit.native(driver).symbol)
-    return _DECLARATIONS + unit.text + "".join(functions) + face
+    return _DECLARATIONS + unit.text + "".join(functions) + face + SCOPES
 
 
 def _starts(program: VerifiedProgram) -> tuple[int, ...]:
@@ -155,11 +156,11 @@ def _instruction(e: Emitter, program: VerifiedProgram, unit: Unit, pc: int, inst
         case LoadFunction(dst, offset):
             e.set(dst, word(pc + 1 + offset))
         case Load():
-            load(e, instruction, facts.context_fields.get(pc), facts.constants.get(pc))
+            load(e, facts, pc, instruction)
         case Store():
-            store(e, instruction, facts.context_fields.get(pc))
+            store(e, facts, pc, instruction)
         case Atomic():
-            atomic(e, instruction)
+            atomic(e, facts, pc, instruction)
         case CallHelper():
             call_helper(e, unit, facts, pc, instruction)
         case CallLocal():
