@@ -17,7 +17,8 @@ from runtime.object.btf import Btf, BtfMember, BtfVariable, Kind
 from runtime.object.elf import Binding, ElfRelocation, ElfSection
 from runtime.object.legacymaps import legacy_maps
 from runtime.object.sections import SLOT, DataKind, DataSection, Layout
-from runtime.spec import MapFlag, MapSpec
+from runtime.object.special import special_fields
+from runtime.spec import MapFlag, MapSpec, SpecialField
 
 __all__ = ["MapTable", "read_maps"]
 
@@ -137,6 +138,7 @@ def _definition(btf: Btf, name: str, number: int, *, inner: bool = False) -> _De
         flags=numbers.get("map_flags", 0),
         btf_key=types.get("key", 0),
         btf_value=types.get("value", 0),
+        special=special_fields(btf, types["value"]) if "value" in types else (),
         pinning=pinning,
     )
     values = next((m for m in members if m.name == "values"), None)
@@ -271,8 +273,20 @@ def _data_map(layout: Layout, data: DataSection, btf: Btf | None, object_name: s
         flags=int(flags),
         frozen=data.kind is DataKind.RODATA,
         btf_value=number,
+        special=_special_variables(layout, section, btf, number) if btf and number else (),
         initial=() if data.kind is DataKind.BSS else ((bytes(4), layout.elf.content(section)),),
     )
+
+
+def _special_variables(layout: Layout, section: ElfSection, btf: Btf, number: int) -> tuple[SpecialField, ...]:
+    """The locks and the like among the variables of a section, where the ELF file puts them."""
+    offsets = {s.name: s.value for s in layout.symbols.get(section.index, ())}
+    found = [
+        replace(each, offset=each.offset + (variable.offset if variable.static else offsets.get(variable.name, 0)))
+        for variable in btf.variables(number)
+        for each in special_fields(btf, btf.type(variable.type).value)
+    ]
+    return tuple(sorted(found, key=lambda each: each.offset))
 
 
 def _has_exposed(layout: Layout, section: ElfSection, btf: Btf, number: int) -> bool:
