@@ -211,6 +211,8 @@ def _pointer_math(wanted: Arithmetic, pointer: Value, low: int, high: int) -> Fa
             FailureCode.NULL_DEREF,
             "moves the result of a lookup, which may be null: leave when it is null before it is moved",
         )
+    if pointer.kind is Kind.MAP and low == high == 0 and wanted.op is AluOp.ADD:
+        return None
     if pointer.kind not in _MOVABLE:
         return _no_math(f"arithmetic on {pointer.kind.words}")
     if low != high and pointer.kind is Kind.CONTEXT:

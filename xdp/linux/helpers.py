@@ -43,6 +43,7 @@ _MAP_TYPES: Final = {
     **dict.fromkeys((130, 131, 134, 198), (27,)),
     **dict.fromkeys((145, 146), (28,)),
     **dict.fromkeys((156, 157), (29,)),
+    169: (1, 2, 9),
     209: (31,),
     **dict.fromkeys((210, 211), (32,)),
 }
