@@ -51,7 +51,8 @@ __all__ = ["Explorer"]
 _END: Final = -1
 _TAIL_CALL: Final = "tail_call"
 _TRIES: Final = 6
-_ROUNDS: Final = 8
+_ROUNDS: Final = 14
+_PATIENT_ROUNDS: Final = 9
 _ATTEMPT_STEPS: Final = 40_000
 _ANY: Final = 1 << 30
 _MANY_ROOMS: Final = 24
@@ -173,8 +174,10 @@ class Explorer:
             return False
         if pc not in self._callers and self._tries[pc, visits] >= _TRIES:
             return False
+        if any(self._proves(state, pc, before, needed) for needed in (before.needed, EVERYTHING)):
+            return True
         self._tries[pc, visits] += 1
-        return any(self._proves(state, pc, before, needed) for needed in (before.needed, EVERYTHING))
+        return False
 
     def _proves(self, state: State, pc: int, before: Checkpoint, needed: int) -> bool:
         """The same, where numbers that were not needed so far become unknown."""
@@ -182,20 +185,22 @@ class Explorer:
         ident = self.notebook.fresh_id()
         found = Widening(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
         widened = found.state
-        for _ in range(_ROUNDS):
+        for turn in range(_ROUNDS):
             if widened is None or not found.changed:
                 return False
             loop, failure = self._attempt(widened, state, pc, ident)
             if failure is None:
                 self._settle(state, live, loop.checkpoint.read)  # also slots where nothing was written
+                self._visited.remember(loop.proven(), widened, live)
                 iterations = visits + (loop.iterations or 0)
                 self.notebook.loops[pc] = max(self.notebook.loops.get(pc, 0), iterations)
                 return True
             if failure.grown is None:
                 return False
             found = Widening(
-                widened, failure.grown, live, ident, self._bounds, needed=EVERYTHING, notebook=self.notebook
-            )
+                widened, failure.grown, live, ident, self._bounds,
+                needed=EVERYTHING, notebook=self.notebook, again=turn >= _PATIENT_ROUNDS,
+            )  # fmt: skip
             widened = found.state
         return False
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, final
 
 from runtime.isa import Alu, AluOp, Branch, Code, Imm
-from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, need, read, slot_bit, slot_needs
+from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.platform import Notebook
 from runtime.verifier.prune import EVERYTHING, Checkpoint, covers, kept
@@ -94,6 +94,22 @@ class Loop:
     def sound(self) -> bool:
         """Whether nothing was read as a number that may have been a pointer."""
         return not self.checkpoint.read & self._hidden
+
+    def proven(self) -> Checkpoint:
+        """The head as a checkpoint that is explored, after the proof: states that it covers whole need no proof of their own."""
+        head = self.checkpoint
+        for registers in (head.registers, *(frame.registers for frame in head.frames)):
+            registers[:] = map(self._untold, registers)
+        for stack in (head.stack, *(frame.stack for frame in head.frames)):
+            for index, slot in stack.items():
+                if slot.value is not None:
+                    stack[index] = slot._replace(value=self._untold(slot.value))
+        head.needed = (1 << FRAME_BITS * (len(head.frames) + 1)) - 1
+        head.read = every_slot(len(head.frames))
+        return head
+
+    def _untold(self, value: Value) -> Value:
+        return value._replace(progress=None) if value.progress and value.progress.loop == self.ident else value
 
     def begins_at(self, state: State, pc: int) -> bool:
         """Whether that is the head, in the same calls."""

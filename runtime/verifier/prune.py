@@ -172,6 +172,10 @@ def _signature(state: State, live: tuple[int, ...]) -> tuple[object, ...]:
     )
 
 
+def _place(state: State, pc: int, live: tuple[int, ...]) -> tuple[object, ...]:
+    return (pc, _signature(state, live), *(frame.resume for frame in state.frames))
+
+
 def begin(state: State, checkpoint: Checkpoint) -> None:
     """From here on, numbers depend on the components of this checkpoint."""
     state.checkpoint = checkpoint
@@ -197,12 +201,16 @@ class Visited:
         self._places: dict[tuple[object, ...], list[Checkpoint]] = {}
         self._last = 0
 
+    def remember(self, checkpoint: Checkpoint, state: State, live: tuple[int, ...]) -> None:
+        """Add an explored checkpoint, made from that state."""
+        self._places.setdefault(_place(state, checkpoint.pc, live), []).insert(0, checkpoint)
+
     def covered(self, state: State, pc: int, live: tuple[int, ...], *, step: int, force: bool, visits: int = 0) -> bool:
         """Whether an explored state at this place covers the given one; if not, it may be remembered (always with `force`).
 
         `visits`: so many rounds of a helper that calls back have been made here.
         """
-        place = (pc, _signature(state, live), *(frame.resume for frame in state.frames))
+        place = _place(state, pc, live)
         known = self._places.get(place)
         fresh = known is None
         if known is None:

@@ -304,6 +304,10 @@ def _tighten(word: Word, view: View) -> View | None:
     """Bounds and bits of one word, each narrowed by the others; None when nothing is left."""
     umin, umax, smin, smax, value, mask = view
     umin, umax = max(umin, value), min(umax, value | mask)
+    stride = mask & -mask
+    if stride > 1:  # bounds are multiples of it, but for the bits below
+        umin += (value - umin) % stride
+        umax -= (umax - value) % stride
     smin = max(smin, word.signed(value | mask & word.sign))
     smax = min(smax, word.signed(value | mask & word.smax))
     if umin > umax or smin > smax:

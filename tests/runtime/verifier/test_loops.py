@@ -79,6 +79,41 @@ PROVEN = (
         bound=1_010_000,
     ),
     Loop(
+        name="steps of four, until not equal",
+        text="r6 = 0\nloop:\nr6 += 4\nif r6 != 40000 goto loop\n" + OUT,
+        bound=10_001,
+    ),
+    Loop(
+        name="down in 32 bits, signed",
+        text="w6 = 5000\nloop:\nw6 += -1\nif w6 s> 0 goto loop\n" + OUT,
+        bound=5001,
+    ),
+    Loop(
+        name="triangle",
+        text="r6 = 0\nouter:\nif r6 >= 1000 goto out\nr7 = 0\ninner:\nif r7 >= r6 goto next\nr7 += 1\n"
+        "goto inner\nnext:\nr6 += 1\ngoto outer\n" + OUT,
+        bound=1_010_000,
+    ),
+    Loop(
+        name="bound that two loops share",
+        text="r9 = *(u32 *)(r1 + 12)\nif r9 > 1000 goto out\nr6 = 0\nouter:\nif r6 >= r9 goto out\nr7 = 0\n"
+        "inner:\nif r7 >= r9 goto next\nr7 += 1\ngoto inner\nnext:\nr6 += 1\ngoto outer\n" + OUT,
+        bound=1_010_000,
+    ),
+    Loop(
+        name="counts what chance gives",
+        text="r6 = *(u32 *)(r1 + 12)\nif r6 > 5000 goto out\nr7 = 0\nr8 = 0\nloop:\nif r7 >= r6 goto out\ncall 7\n"
+        "if r0 == 5 goto skip\nr8 += 1\nskip:\nr7 += 1\ngoto loop\n" + OUT,
+        bound=5002,
+    ),
+    Loop(
+        name="bound and counter on the stack",
+        text="r6 = 0\n*(u32 *)(r10 - 8) = r6\nr7 = *(u32 *)(r1 + 12)\nif r7 > 5000 goto out\n*(u64 *)(r10 - 16) = r7\n"
+        "loop:\nr6 = *(u32 *)(r10 - 8)\nr7 = *(u64 *)(r10 - 16)\nif r6 >= r7 goto out\nr6 += 1\n"
+        "*(u32 *)(r10 - 8) = r6\ngoto loop\n" + OUT,
+        bound=5002,
+    ),
+    Loop(
         name="index into the stack",
         text="r6 = 0\nr3 = 0\nloop:\nr2 = r10\nr2 += -64\nr2 += r6\n*(u8 *)(r2 + 0) = r3\nr6 += 1\n"
         "if r6 < 64 goto loop\n" + OUT,
@@ -152,3 +187,25 @@ def test_a_short_loop_is_followed_when_nothing_else_helps() -> None:
     """Without speculation a loop of ten rounds is accepted, and the bound is its rounds."""
     facts = _verify("r6 = 0\nloop:\nr6 += 1\nif r6 < 10 goto loop\n" + OUT, Policy(speculate=False)).facts
     assert [each.iterations for each in facts.loops] == [9]
+
+
+def test_a_walk_that_is_not_proven_takes_no_memory_for_what_it_left() -> None:
+    """What is known of packet bases that nothing names any more is forgotten; else each round would keep its own."""
+    rooms: list[int] = []
+    text = PACKET + (
+        "loop:\nr5 = r2\nr5 += 2\nif r5 > r3 goto out\nr5 = *(u8 *)(r2 + 1)\nr5 &= 63\nr2 += r5\ngoto loop\n" + OUT
+    )
+    registry = default_registry()
+    spec = ProgramSpec(
+        name="loop", section="xdp", code=assemble(text), subprograms=(Subprogram(0, "f0"),), license="GPL"
+    )
+    with pytest.raises(VerificationError):
+        verify(
+            spec,
+            registry.program_type("xdp"),
+            MAPS,
+            registry,
+            policy=Policy(steps=5000, speculate=False),
+            watcher=lambda _, state: rooms.append(len(state.room)),
+        )
+    assert max(rooms) < 100
