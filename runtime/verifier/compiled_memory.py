@@ -14,7 +14,7 @@ from runtime.spec import FieldKind
 from runtime.verifier.compiled_values import GENERIC, NUMBER, Closure, Run, linked
 from runtime.verifier.demand import ROOMS, depending, need, read, slot_bit
 from runtime.verifier.domains import DOMAIN
-from runtime.verifier.memory import write_stack
+from runtime.verifier.memory import read_stack, write_stack
 from runtime.verifier.platform import Platform
 from runtime.verifier.state import FRAME_POINTER, PACKET_BASE, STACK_SIZE, Slot, State
 from runtime.verifier.values import ZERO, Kind, Value, number
@@ -22,6 +22,7 @@ from runtime.verifier.values import ZERO, Kind, Value, number
 __all__ = ["load", "store"]
 
 _FULL: Final = 0xFF
+_REST: Final = Slot(_FULL, 0, None, 8)[4:]
 _PACKETS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _STACK: Final = Kind.STACK
 _MAP_VALUE: Final = Kind.MAP_VALUE
@@ -78,34 +79,42 @@ def _may_be_constant(platform: Platform, index: int) -> bool:
 
 
 def _stack_load(run: Run, pc: int, instruction: Load) -> _Rule:
-    """What was spilled whole, as it was."""
     dst, size, offset, following = instruction.dst, instruction.size.bytes, instruction.offset, pc + 1
+    signed = instruction.signed
 
     def rule(state: State, base: Value) -> int:
         notebook = run.notebook
         low = base.offset + offset
-        if base.number is not ZERO or low % size or instruction.signed or _STACK not in notebook.reached.get(pc, ()):
+        if base.number is not ZERO or low % size or signed or _STACK not in notebook.reached.get(pc, ()):
             return GENERIC
         frame = base.target
+        if notebook.stack[state.starts[frame]] < -low or low + size > 0:
+            return GENERIC
         index = low >> 3
         slot = state.stack_of(frame).get(index)
-        if slot is None or slot.value is None or slot.size != size or slot.rest or low & 7:
+        if slot is None or slot.rest:
             return GENERIC
-        if notebook.stack[state.starts[frame]] < -low:
-            return GENERIC
-        value = slot.value
-        if value.kind is not NUMBER and size != 8:
-            return GENERIC
-        bit = slot_bit(frame, index)
-        if not state.written & bit:
-            read(state, bit)
-            if value.kind is NUMBER and value.needs != bit:
-                value = depending(value, bit)
+        spilled = slot.value
+        if spilled is not None and slot.size == size and not low & 7 and (size == 8 or spilled.kind is NUMBER):
+            value = _filled(state, slot_bit(frame, index), spilled)
+        else:
+            found = read_stack(notebook, state, frame, low, size)
+            if found is None:
+                return GENERIC
+            value = found
         notebook.constants[pc] = None
         state.registers[dst] = value
         return following
 
     return rule
+
+
+def _filled(state: State, bit: int, value: Value) -> Value:
+    """What was spilled whole."""
+    if state.written & bit:
+        return value
+    read(state, bit)
+    return value if value.kind is not NUMBER or value.needs == bit else depending(value, bit)
 
 
 def _context_load(run: Run, pc: int, instruction: Load, fresh: Value) -> _Rule:
@@ -189,7 +198,7 @@ def _stack_store(run: Run, pc: int, instruction: Store) -> Callable[[State, Valu
         if size == 8:
             index = low >> 3
             state.written |= slot_bit(frame, index)
-            state.stack_of(frame)[index] = Slot(_FULL, 0, value, 8)
+            state.stack_of(frame)[index] = tuple.__new__(Slot, (_FULL, 0, value, 8) + _REST)  # noqa: RUF005
         else:
             write_stack(state, frame, low, size, value)
         return following

@@ -20,7 +20,7 @@ GENERIC: Final = -2
 NUMBER: Final = Kind.NUMBER
 _OFFSET, _ID, _TARGET, _NEEDS = map(Value._fields.index, ("offset", "id", "target", "needs"))
 _REST: Final = UNKNOWN[_NEEDS + 1 :]
-_make: Final = Value._make  # of positions: a step has microseconds, and _replace takes one
+_new: Final = tuple.__new__  # a step has microseconds, and Value's own ways take one
 
 Closure = Callable[[State], int]
 
@@ -40,17 +40,17 @@ class Run(Protocol):
 
 def plain(scalar: Scalar, needs: int) -> Value:
     """A number that is linked to no other (values.number, faster)."""
-    return _make((NUMBER, scalar, 0, 0, 0, None, needs, *_REST))
+    return _new(Value, (NUMBER, scalar, 0, 0, 0, None, needs) + _REST)  # noqa: RUF005  faster than unpacking
 
 
 def linked(notebook: Notebook, registers: list[Value], source: int) -> Value:
     """The value in a register; an unknown number gets a name, so that copies are followed."""
     value = registers[source]
     if value.kind is NUMBER and not value.id and value.number.const is None:
-        value = registers[source] = _make((*value[:_OFFSET], 0, notebook.fresh_id(), *value[_TARGET:]))
+        value = registers[source] = _new(Value, value[:_OFFSET] + (0, notebook.fresh_id()) + value[_TARGET:])  # noqa: RUF005
     return value
 
 
 def moved(pointer: Value, delta: int) -> Value:
     """The pointer, so many bytes further."""
-    return _make((*pointer[:_OFFSET], pointer.offset + delta, *pointer[_ID:]))
+    return _new(Value, pointer[:_OFFSET] + (pointer.offset + delta,) + pointer[_ID:])  # noqa: RUF005  faster than unpacking

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple, final
 
 from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, depending, need, read, register_bit, slot_bit, slot_needs
-from runtime.verifier.domains import DOMAIN
+from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.state import META_BASE, PACKET_BASE, Frame, Slot, State, copies
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
@@ -63,7 +63,7 @@ class Checkpoint:
         self.read = 0
         self.visits = 0
         self.place: list[Checkpoint] | None = None
-        self.questions: list[_Question] | None = None
+        self.questions: _Questions | None = None
 
     def finish(self) -> None:
         """One path below ended."""
@@ -74,6 +74,7 @@ class Checkpoint:
                 return
             if each.place is not None:
                 each.place.insert(0, each)
+                each.place = None
             each = each.parent
 
     def sources(self, bit: int) -> int:
@@ -92,31 +93,42 @@ class Checkpoint:
         return slot.needs if slot.value is None else slot.value.needs
 
 
-class _Question(NamedTuple):
-    """What a covered state must have in a register, or in a stack slot where `place` is negative."""
-
-    place: int
-    value: Value | None
-    slot: Slot | None
-    needed: int
-    same: bool  # the very same object there is an answer
+_Question = tuple[int, Value | None, Slot | None, int, bool]
+"""What a covered state must have in a register, or in a stack slot (its index is negative): the value or the slot, whether it is
+needed, and whether the very same object there is an answer."""
 
 
-def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> list[_Question]:
+class _Questions(NamedTuple):
+    """What a finished checkpoint asks of the innermost frame: of registers to hold less than a number, and all the rest."""
+
+    numbers: list[tuple[int, Scalar]]
+    others: list[_Question]
+
+
+def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> _Questions:
     """Of a finished checkpoint, what tells covered states apart in the innermost frame, the kinds being the same."""
     _forget_lone_names(checkpoint, live)
     base = len(checkpoint.frames) * FRAME_BITS
-    found = []
+    numbers: list[tuple[int, Scalar]] = []
+    others: list[_Question] = []
     for r in live:
         value, needed = checkpoint.registers[r], checkpoint.needed >> base + r & 1
-        if _tells(value, needed):
-            found.append(_Question(r, value, None, needed, same=_is_plain(value)))
-    for _, _, component in _bits(checkpoint.read >> base & _FRAME_SLOTS):
+        if not _tells(value, needed):
+            continue
+        if _is_plain(value) and value.progress is None:
+            numbers.append((r, value.number))
+        else:
+            others.append((r, value, None, needed, False))
+    asked = checkpoint.read >> base & _FRAME_SLOTS
+    while asked:
+        bit = asked & -asked
+        asked ^= bit
+        component = bit.bit_length() - 1
         index = SLOTS - 1 - component
         slot = checkpoint.stack.get(index)
-        same = slot is not None and (slot.value is None or _is_plain(slot.value))
-        found.append(_Question(index, None, slot, checkpoint.needed >> base + component & 1, same=same))
-    return found
+        same = slot is None or slot.value is None or _is_plain(slot.value)
+        others.append((index, None, slot, checkpoint.needed >> base + component & 1, same))
+    return _Questions(numbers, others)
 
 
 def _tells(value: Value, needed: int) -> bool:
@@ -319,20 +331,26 @@ class _Match:
         if old.questions is None:
             old.questions = _questions(old, live)
         if old.frames or old.references or new.references or old.lock or new.lock:
-            return self.holds([each.place for each in old.questions if each.value is not None])
+            return self.holds(live)
         if self.needed & ROOMS and any(old.room.get(base, 0) > new.room.get(base, 0) for base in _LOADED):
             return False
         registers, stack = new.registers, new.stack
-        for position, (place, value, slot, needed, same) in enumerate(old.questions):
-            if value is not None:
-                there = registers[place]
-                holds = (same and there is value) or self._value(value, there, needed)
-            else:
+        numbers, others = old.questions
+        for position, (place, scalar) in enumerate(numbers):
+            there = registers[place].number
+            if there is not scalar and not DOMAIN.entails(there, scalar):
+                if position:
+                    numbers.insert(0, numbers.pop(position))
+                return False
+        for position, (place, value, slot, needed, same) in enumerate(others):
+            if value is None:
                 other = stack.get(place)
                 holds = (same and other is slot) or self._slot(0, place, slot, other)
+            else:
+                holds = self._value(value, registers[place], needed)
             if not holds:
                 if position > 1:
-                    old.questions.insert(0, old.questions.pop(position))
+                    others.insert(0, others.pop(position))
                 return False
         return True
 
