@@ -155,7 +155,8 @@ def _progressed(alu: Alu, left: Value, by: Scalar) -> Progress | None:
     tag = left.progress
     if tag is None or alu.op not in (AluOp.ADD, AluOp.SUB):
         return None
-    low, high = (by.smin, by.smax) if alu.op is AluOp.ADD else (-by.smax, -by.smin)
+    view = by.whole if alu.width == 64 else by.half
+    low, high = (view.smin, view.smax) if alu.op is AluOp.ADD else (-view.smax, -view.smin)
     if alu.width == 64:
         fits = left.number.smin + low >= _LOWEST and left.number.smax + high <= _HIGHEST
     else:
