@@ -85,11 +85,21 @@ class VerificationError(XdpsimError):
 
     `code` is stable (see docs/verification-failures.md); `pc` is the slot of the
     instruction at fault; `source` is "file:line" or "" without line info; `log` is the whole story; `suspect` is what
-    a trial of the program takes (runtime.verifier.Suspect), or None where the code is no program.
+    a trial of the program takes (runtime.verifier.Suspect), or None; `fix` is the shortest change that is enough, in words;
+    `known` is what each register holds there.
     """
 
     def __init__(
-        self, message: str, *, code: str, pc: int, source: str = "", log: str = "", suspect: object = None
+        self,
+        message: str,
+        *,
+        code: str,
+        pc: int,
+        source: str = "",
+        log: str = "",
+        suspect: object = None,
+        fix: str = "",
+        known: tuple[tuple[str, str], ...] = (),
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -97,6 +107,8 @@ class VerificationError(XdpsimError):
         self.source = source
         self.log = log
         self.suspect = suspect
+        self.fix = fix
+        self.known = known
 
 
 @final

@@ -21,7 +21,7 @@ from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedP
 __all__ = ["known", "remember"]
 
 _LARGEST: Final = 8 << 20
-_ERROR_FIELDS: Final = frozenset({"code", "pc", "source", "log", "suspect"})
+_ERROR_FIELDS: Final = frozenset({"code", "pc", "source", "log", "suspect", "fix", "known"})
 
 Verdict = VerifiedProgram | VerificationError
 
@@ -79,6 +79,8 @@ def _error_document(question: Question, error: VerificationError) -> dict[str, A
         "pc": error.pc,
         "source": error.source,
         "log": error.log,
+        "fix": error.fix,
+        "known": error.known,
         "suspect": suspect
         and {
             "facts": _facts_document(question, suspect.facts),
@@ -106,6 +108,8 @@ def _error(question: Question, document: Mapping[str, Any]) -> VerificationError
         pc=document["pc"],
         source=document["source"],
         log=document["log"],
+        fix=document["fix"],
+        known=tuple((name, value) for name, value in document["known"]),
         suspect=suspect,
     )
 
@@ -163,12 +167,12 @@ def _sets(_question: Question, document: Mapping[str, list[int]]) -> dict[int, f
     return {int(pc): frozenset(each) for pc, each in document.items()}
 
 
-def _values(_question: Question, document: Mapping[str, Any]) -> dict[int, Any]:
-    return {int(pc): each for pc, each in document.items()}
-
-
 def _regions(_question: Question, document: Mapping[str, list[int]]) -> dict[int, frozenset[Region]]:
     return {int(pc): frozenset(map(Region, each)) for pc, each in document.items()}
+
+
+def _values(_question: Question, document: Mapping[str, Any]) -> dict[int, Any]:
+    return {int(pc): each for pc, each in document.items()}
 
 
 def _set(_question: Question, document: list[int]) -> frozenset[int]:
@@ -203,9 +207,9 @@ _READERS: Final[Mapping[str, Callable[[Question, Any], Any]]] = {
     "reads_packet": _flag,
     "reads_random": _flag,
     "reads_uninitialised_stack": _flag,
+    "regions": _regions,
     "stack": _values,
     "steps": _count,
     "unreachable": _set,
     "writes_packet": _flag,
-    "regions": _regions,
 }

@@ -1,4 +1,4 @@
-// error: helper_arg
+// error: uninit_reg
 // line: 17
 // Passes a size that was never set.
 #include <linux/bpf.h>
