@@ -23,6 +23,7 @@ from runtime.verifier.obligations import (
     PacketLoad,
     Readable,
     Returns,
+    Revealed,
     ShiftInWidth,
     Storable,
     Supported,
@@ -72,12 +73,14 @@ def check(platform: Platform, state: State, obligation: Obligation) -> Failure |
                     FailureCode.POINTER_ARITHMETIC, f"r{register} is {value.kind.words}; {what} needs a number"
                 )
             return None
+        case Revealed(register, what):
+            return _revealed(platform, state.registers[register], f"r{register}", what)
         case Whole(register):
             return _whole(platform, state.registers[register], register)
         case Comparable():
             return _comparable(platform, state, obligation)
         case Arithmetic():
-            return _arithmetic(state, obligation)
+            return _arithmetic(platform, state, obligation)
         case ShiftInWidth(op, width, value):
             return _immediate(op, width, value)
         case Access():
@@ -171,7 +174,7 @@ def _known_map(platform: Platform, index: int, offset: int | None) -> Failure | 
     return None
 
 
-def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
+def _arithmetic(platform: Platform, state: State, wanted: Arithmetic) -> Failure | None:
     left = state.registers[wanted.dst]
     if isinstance(wanted.src, Imm):
         if left.kind is Kind.NUMBER:
@@ -191,7 +194,18 @@ def _arithmetic(state: State, wanted: Arithmetic) -> Failure | None:
         return None
     if wanted.op is AluOp.SUB and left.kind is right.kind and left.kind in _PLACED and left.target == right.target:
         return None
+    if wanted.op is AluOp.SUB:
+        return _revealed(platform, left, f"r{wanted.dst}", f"the distance to {right.kind.words}")
     return _no_math(f"{wanted.width}-bit {wanted.op.name} of {left.kind.words} and {right.kind.words}")
+
+
+def _revealed(platform: Platform, value: Value, name: str, what: str) -> Failure | None:
+    if value.kind is Kind.NUMBER or platform.policy.leaks == "warn":
+        return None
+    return Failure(
+        FailureCode.LEAK,
+        f"{name} is {value.kind.words}; {what} makes a number that tells where memory lies: use a number",
+    )
 
 
 def _no_math(message: str) -> Failure:

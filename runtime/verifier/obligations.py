@@ -49,6 +49,7 @@ __all__ = [
     "PacketLoad",
     "Readable",
     "Returns",
+    "Revealed",
     "ShiftInWidth",
     "Storable",
     "Supported",
@@ -76,6 +77,15 @@ class Writable:
 @dataclass(frozen=True, slots=True)
 class NoPointer:
     """The register holds a number; `what` names the operation for the message."""
+
+    register: int
+    what: str
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Revealed:
+    """The register holds a number, or what is made of an address may be known; `what` names the operation for the message."""
 
     register: int
     what: str
@@ -194,6 +204,7 @@ Obligation = (
     | HelperCall
     | PacketLoad
     | Returns
+    | Revealed
     | Supported
 )
 
@@ -206,9 +217,9 @@ def obligations_of(instruction: Instruction) -> tuple[Obligation, ...]:
         case MoveSigned(dst=dst, src=source):
             return Readable(source), Writable(dst), NoPointer(source, "a sign extension")
         case Negate(_, dst):
-            return Readable(dst), Writable(dst), NoPointer(dst, "a negation")
+            return Readable(dst), Writable(dst), Revealed(dst, "a negation")
         case ByteSwap(dst=dst):
-            return Readable(dst), Writable(dst), NoPointer(dst, "a byte swap")
+            return Readable(dst), Writable(dst), Revealed(dst, "a byte swap")
         case LoadImm64(dst) | LoadFunction(dst):
             return (Writable(dst),)
         case LoadMap(dst, index):
@@ -228,7 +239,7 @@ def obligations_of(instruction: Instruction) -> tuple[Obligation, ...]:
             return (Returns(),)
         case LoadPacket(src=index):
             return (
-                (PacketLoad(),) if index is None else (PacketLoad(), Readable(index), NoPointer(index, "a packet load"))
+                (PacketLoad(),) if index is None else (PacketLoad(), Readable(index), Revealed(index, "a packet load"))
             )
         case CallBtf():
             return (Supported("calls of kernel functions"),)

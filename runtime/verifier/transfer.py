@@ -36,6 +36,7 @@ from runtime.verifier.values import MAX_LENGTH, UNKNOWN, ZERO, Kind, Length, Pro
 
 __all__ = ["Plain", "compute", "step"]
 
+_DATA: Final = frozenset({Kind.PACKET, Kind.PACKET_META, Kind.PACKET_END})
 _LENGTH = DOMAIN.signed_range(-MAX_LENGTH, MAX_LENGTH)
 _WORD32: Final = (1 << 32) - 1
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 63) - 1
@@ -56,9 +57,11 @@ def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruct
             extended = DOMAIN.sign_extend(value.number, bits, width)
             registers[dst] = value if extended is value.number else number(extended, value.needs)
         case Negate(width, dst):
-            registers[dst] = number(DOMAIN.negate(width, registers[dst].number), registers[dst].needs)
+            value = _as_number(registers[dst])
+            registers[dst] = number(DOMAIN.negate(width, value.number), value.needs)
         case ByteSwap(kind=kind, bits=bits, dst=dst):
-            registers[dst] = number(DOMAIN.byteswap(kind, bits, registers[dst].number), registers[dst].needs)
+            value = _as_number(registers[dst])
+            registers[dst] = number(DOMAIN.byteswap(kind, bits, value.number), value.needs)
         case LoadImm64(dst, value):
             registers[dst] = number(DOMAIN.const(value), 0)
         case LoadMap(dst, index):
@@ -77,6 +80,11 @@ def step(platform: Platform, notebook: Notebook, state: State, pc: int, instruct
             _atomic(platform, notebook, state, pc, instruction)
         case _:
             assert_never(instruction)
+
+
+def _as_number(value: Value) -> Value:
+    """An address that may be known counts as any number."""
+    return value if value.kind is Kind.NUMBER else UNKNOWN
 
 
 def _linked(notebook: Notebook, registers: list[Value], source: int) -> Value:
@@ -188,6 +196,9 @@ def _distance(left: Value, right: Value) -> Value:
         and 0 <= right.offset <= MAX_LENGTH - right.number.umax
     ):
         return Value(Kind.NUMBER, _LENGTH, length=Length(right.id, right.offset))
+    if {left.kind, right.kind} <= _DATA and left.number is ZERO and right.number is ZERO:
+        apart = left.offset - right.offset
+        return number(DOMAIN.signed_range(apart - MAX_LENGTH, apart + MAX_LENGTH), 0)
     return UNKNOWN
 
 
@@ -241,11 +252,12 @@ def _load_stack(platform: Platform, notebook: Notebook, state: State, pc: int, b
     notebook.deepen(state.starts[base.target], low)
     _no_rest(platform, stack, pc, low, high)
     if base.number.const is None:
+        leaky = platform.policy.leaks == "warn"
         for index in range(low // 8, (high + 7) // 8):
             read(state, slot_bit(base.target, index))
             slot = stack.get(index)
-            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
-                raise Rejected(Failure(FailureCode.STACK, f"may read {slot.value.kind.words} at fp{index * 8:+}"), pc)
+            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER and not leaky:
+                raise Rejected(Failure(FailureCode.LEAK, f"may read {slot.value.kind.words} at fp{index * 8:+}"), pc)
             if slot is None or slot.written != 0xFF:
                 notebook.reads_uninitialised_stack = True
         return number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)
@@ -309,15 +321,9 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
         return
     low, high = stack_range(base, store.offset, size)
     notebook.deepen(state.starts[base.target], low)
-    stack = state.stack_of(base.target)
     if base.number.const is None:
         for index in range(low // 8, (high + 7) // 8):
             read(state, slot_bit(base.target, index))
-            slot = stack.get(index)
-            if slot is not None and slot.value is not None and slot.value.kind is not Kind.NUMBER:
-                raise Rejected(
-                    Failure(FailureCode.STACK, f"may overwrite {slot.value.kind.words} at fp{index * 8:+}"), pc
-                )
         clobber_stack(state, base.target, low, high, certain=False)
         return
     if isinstance(store.src, Reg):
