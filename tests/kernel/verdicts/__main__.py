@@ -1,4 +1,6 @@
-"""Our verdict beside the kernel's, program by program: python -m tests.kernel.verdicts [--steps N] [--brief] OBJECT…
+"""Our verdict beside the kernel's, program by program.
+
+    python -m tests.kernel.verdicts [--steps N] [--brief] OBJECT…
 
 Not here: how verdicts are reached. Exits with 1 when a difference is not covered by a row of policies.py, and with 2 when
 the kernel cannot be asked.
@@ -76,8 +78,7 @@ def _line(path: Path, pair: Pair, named: str) -> str:
 def _table(table: Counter[tuple[str, str]]) -> str:
     rows: Iterable[str] = sorted({kind for kind, _ in table})
     lines = [f"{'type':<20}" + "".join(f"{each:>13}" for each in _CELLS)]
-    for row in rows:
-        lines.append(f"{row:<20}" + "".join(f"{table[row, cell]:>13}" for cell in _CELLS))
+    lines.extend(f"{row:<20}" + "".join(f"{table[row, cell]:>13}" for cell in _CELLS) for row in rows)
     return "\n".join(lines) + "\n"
 
 

@@ -9,10 +9,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
-from runtime.isa import CallHelper
+from runtime.isa import Alu, AluOp, Imm, Instruction, Reg
 from tests.kernel.verdicts.verdict import Pair
 
 __all__ = ["POLICIES", "Difference", "explain"]
+
+_SHIFTS: Final = (AluOp.LSH, AluOp.RSH, AluOp.ARSH)
+_DIVISIONS: Final = (AluOp.DIV, AluOp.MOD)
+_LONGEST_FRAME: Final = 65535
+_BOUNDS: Final = (
+    "unbounded min value",
+    "max value is outside of the allowed memory range",
+    "unbounded memory access",
+    "invalid access to map value",
+)
+_ROOM: Final = ("offset is outside of the packet", "invalid access to packet")
 
 
 @final
@@ -25,29 +36,67 @@ class Difference:
     covers: Callable[[Pair], bool]
 
 
-def _only_kernel(*codes: str, words: str = "") -> Callable[[Pair], bool]:
-    """The kernel accepts; we reject with one of the codes and these words."""
+def _only_kernel(code: str, *words: str) -> Callable[[Pair], bool]:
+    """The kernel accepts; we reject with that code and one of the phrases, where there are any."""
 
     def covers(pair: Pair) -> bool:
-        return pair.kernel.accepted is True and pair.ours.code in codes and words in pair.ours.message
+        said = not words or any(each in pair.ours.message for each in words)
+        return pair.kernel.accepted is True and pair.ours.code == code and said
 
     return covers
 
 
-def _only_us(*words: str) -> Callable[[Pair], bool]:
-    """We accept; the kernel's reason has one of the phrases."""
+def _only_us(*words: str, where: Callable[[Instruction], bool] | None = None) -> Callable[[Pair], bool]:
+    """We accept; the kernel's reason has one of the phrases, and some instruction is such."""
 
     def covers(pair: Pair) -> bool:
-        return pair.ours.accepted is True and any(each in pair.kernel.message for each in words)
+        if pair.ours.accepted is not True or not any(each in pair.kernel.message for each in words):
+            return False
+        return where is None or (pair.spec is not None and any(where(each) for each in pair.spec.code))
 
     return covers
+
+
+def _computed(*operations: AluOp, constant: bool = True) -> Callable[[Instruction], bool]:
+    def found(each: Instruction) -> bool:
+        return isinstance(each, Alu) and each.op in operations and (constant or isinstance(each.src, Reg))
+
+    return found
+
+
+def _far(each: Instruction) -> bool:
+    return isinstance(each, Alu) and isinstance(each.src, Imm) and each.src.value >= _LONGEST_FRAME
+
+
+def _has_global_function(pair: Pair) -> bool:
+    return pair.spec is not None and any(each.is_global for each in pair.spec.subprograms[1:])
 
 
 POLICIES: Final = (
     Difference(
         name="leaks",
-        why="A pointer goes where others can read it: the kernel allows it to root, we reject unless told to warn.",
-        covers=lambda pair: pair.kernel.accepted is True and pair.ours.tolerant,
+        why="A pointer goes where others can read it: the kernel lets root do so, we refuse unless told to warn.",
+        covers=_only_kernel("leak"),
+    ),
+    Difference(
+        name="pointers as numbers",
+        why="Arithmetic that makes a number of a pointer: the kernel lets root do so, we refuse as it tells an address.",
+        covers=lambda pair: any(each(pair) for each in _AS_NUMBERS),
+    ),
+    Difference(
+        name="alignment",
+        why="Accesses that some machines do not carry out are refused on all of them.",
+        covers=_only_kernel("align"),
+    ),
+    Difference(
+        name="not carried out",
+        why="The helper is one that no engine here runs, for a program of a type that runs here.",
+        covers=_only_kernel("helper", "nothing here carries it out"),
+    ),
+    Difference(
+        name="maps by BTF",
+        why="The kernel lets root read the fields of its own struct bpf_map; a map has none here.",
+        covers=_only_kernel("bad_deref", "is a map,"),
     ),
     Difference(
         name="not read",
@@ -60,25 +109,74 @@ POLICIES: Final = (
         covers=lambda pair: pair.kernel.accepted is None,
     ),
     Difference(
+        name="unresolved fields",
+        why="This libbpf does not resolve a CO-RE relocation, and put an instruction there that nothing accepts.",
+        covers=_only_us("invalid func unknown#195896080"),
+    ),
+    Difference(
+        name="kernel configuration",
+        why="The helper is there in kernels that are configured otherwise.",
+        covers=_only_us("cannot use helper bpf_override_return", "cannot use helper bpf_probe_write_user"),
+    ),
+    Difference(
         name="unreachable code",
         why="Code that no path reaches is a warning here.",
         covers=_only_us("unreachable insn"),
     ),
     Difference(
-        name="kernel too large",
-        why="The kernel gives up at a million instructions or at its bound of pending branches; here a loop is proven at once.",
-        covers=_only_us("BPF program is too large", "The sequence of", "infinite loop detected"),
+        name="too large for the kernel",
+        why="The kernel goes round every loop and gives up at a million instructions; here the loop is proven at once.",
+        covers=_only_us("BPF program is too large", "The sequence of"),
+    ),
+    Difference(
+        name="global functions",
+        why="The kernel judges a global function alone; we judge it with what its caller gives it.",
+        covers=lambda pair: pair.ours.accepted is True and _has_global_function(pair),
+    ),
+    Difference(
+        name="shifts by a variable",
+        why="The kernel knows nothing of a number that was shifted by one that it does not know.",
+        covers=_only_us(*_BOUNDS, where=_computed(*_SHIFTS, constant=False)),
+    ),
+    Difference(
+        name="quotients and remainders",
+        why="The kernel knows nothing of the result of a division.",
+        covers=_only_us(*_BOUNDS, where=_computed(*_DIVISIONS)),
+    ),
+    Difference(
+        name="length of the packet",
+        why="Here the distance between a packet pointer and the end is a number that proves room.",
+        covers=_only_us(*_ROOM, where=_computed(AluOp.SUB, constant=False)),
+    ),
+    Difference(
+        name="frames that are too long",
+        why="The kernel proves nothing by a comparison beyond 65535 bytes, which holds on no path here.",
+        covers=_only_us(*_ROOM, where=_far),
+    ),
+    Difference(
+        name="subtraction from the frame pointer",
+        why="A constant may be subtracted from r10 as it may be added.",
+        covers=_only_us("subtraction from stack pointer prohibited"),
+    ),
+    Difference(
+        name="context is not null",
+        why="A path on which the context would be null is no path.",
+        covers=_only_us("same insn cannot be used with different pointers"),
+    ),
+    Difference(
+        name="no bytes at all",
+        why="A helper that is given no bytes touches none, wherever the pointer leads.",
+        covers=_only_us("off=0 size=0"),
     ),
 )
 """In order: the first that covers a difference names it."""
+
+_AS_NUMBERS: Final = (
+    _only_kernel("ptr_arith", "is not allowed: pointers into", "needs a number"),
+    _only_kernel("stack", "an atomic operation on a pointer"),
+)
 
 
 def explain(pair: Pair) -> Difference | None:
     """The accepted difference that a pair of unlike verdicts is, or None."""
     return next((each for each in POLICIES if each.covers(pair)), None)
-
-
-def _calls(pair: Pair, number: int) -> bool:
-    return pair.spec is not None and any(
-        isinstance(each, CallHelper) and each.helper == number for each in pair.spec.code
-    )
