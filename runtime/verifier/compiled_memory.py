@@ -173,6 +173,7 @@ def store(run: Run, pc: int, instruction: Store) -> Closure | None:
             if key not in judged:
                 run.judge(state, pc)
                 judged.add(key)
+            notebook.maps_written.add(base.target)
             return following
         return GENERIC
 

@@ -134,6 +134,7 @@ class Notebook:
     stack: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     helpers: dict[int, Helper] = field(default_factory=dict)
     maps: set[int] = field(default_factory=set)
+    maps_written: set[int] = field(default_factory=set)
     reads_packet: bool = False
     writes_packet: bool = False
     moves_packet: bool = False

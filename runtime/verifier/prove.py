@@ -104,6 +104,7 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
         helpers=dict(notebook.helpers),
         maps=frozenset(notebook.maps),
         loops=_bounds(notebook),
+        maps_written=frozenset(notebook.maps_written),
         reads_packet=notebook.reads_packet,
         writes_packet=notebook.writes_packet,
         moves_packet=notebook.moves_packet,

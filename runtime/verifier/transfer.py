@@ -317,6 +317,8 @@ def _store(platform: Platform, notebook: Notebook, state: State, pc: int, store:
     _note_access(notebook, pc, base.kind)
     if base.kind in (Kind.PACKET, Kind.PACKET_META):
         notebook.writes_packet = True
+    elif base.kind is Kind.MAP_VALUE:
+        notebook.maps_written.add(base.target)
     if base.kind is not Kind.STACK:
         return
     low, high = stack_range(base, store.offset, size)
@@ -348,6 +350,8 @@ def _atomic(platform: Platform, notebook: Notebook, state: State, pc: int, atomi
             if slot is None or slot.written != 0xFF:
                 notebook.reads_uninitialised_stack = True
         clobber_stack(state, base.target, low, high, certain=base.number.const is not None)
+    elif base.kind is Kind.MAP_VALUE:
+        notebook.maps_written.add(base.target)
     if atomic.fetch:
         target = 0 if atomic.op is AtomicOp.CMPXCHG else atomic.src
         registers[target] = number(DOMAIN.truncate(DOMAIN.unknown, size * 8), 0)

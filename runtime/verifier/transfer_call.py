@@ -26,6 +26,9 @@ __all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called"
 _CALLER_SAVED: Final = range(1, 6)
 _MAX_ERRNO: Final = 4095
 _PACKET_KINDS: Final = frozenset({Kind.PACKET, Kind.PACKET_END, Kind.PACKET_META})
+_FILLED: Final = (ArgType.UNINIT_MEMORY, ArgType.INT, ArgType.LONG)
+_CHANGED: Final = (*_FILLED, ArgType.SPIN_LOCK, ArgType.TIMER, ArgType.KPTR)
+_WRITING: Final = frozenset({MapOp.UPDATE, MapOp.DELETE, MapOp.PUSH, MapOp.POP})
 
 
 def call_helper(platform: Platform, notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
@@ -89,6 +92,8 @@ def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
     index = map_argument(helper, state)
     if index is not None:
         notebook.call_maps[pc].add(index)
+        if helper.map_op in _WRITING:
+            notebook.maps_written.add(index)
     for position, arg in enumerate(helper.prototype.args, 1):
         value = state.registers[position]
         if value.kind is Kind.NUMBER and arg.type is not ArgType.ANYTHING:
@@ -96,6 +101,8 @@ def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
         if value.kind in (Kind.PACKET, Kind.PACKET_META):
             notebook.reads_packet = True
             notebook.writes_packet |= arg.writes or arg.type is ArgType.UNINIT_MEMORY
+        elif value.kind is Kind.MAP_VALUE and (arg.writes or arg.type in _CHANGED):
+            notebook.maps_written.add(value.target)
 
 
 def _result(platform: Platform, notebook: Notebook, state: State, helper: Helper) -> Value:
@@ -161,7 +168,7 @@ def _write_memory(platform: Platform, notebook: Notebook, state: State, helper: 
     for position, arg in enumerate(helper.prototype.args, 1):
         value = state.registers[position]
         reads = arg.type in (ArgType.MAP_KEY, ArgType.MAP_VALUE, ArgType.MEMORY, ArgType.FIXED_MEMORY)
-        writes = arg.writes or arg.type in (ArgType.UNINIT_MEMORY, ArgType.INT, ArgType.LONG)
+        writes = arg.writes or arg.type in _FILLED
         if value.kind is not Kind.STACK or not (reads or writes):
             continue
         size = memory_size(platform, state, helper, position)

@@ -204,6 +204,7 @@ _READERS: Final[Mapping[str, Callable[[Question, Any], Any]]] = {
     "maps": _set,
     "moves_packet": _flag,
     "reads_clock": _flag,
+    "maps_written": _set,
     "reads_packet": _flag,
     "reads_random": _flag,
     "reads_uninitialised_stack": _flag,

@@ -47,6 +47,8 @@ class Facts:
     `constants`: loads whose result is always that value (frozen data). `unreachable`: slots that no
     execution visits. `branches`: conditional jumps that always go one way. `stack`: bytes used below r10, by function start.
     """
+    `maps` are those that the code names, `maps_written` those whose elements it changes, by index; from the number of the
+    object's maps on, those inside its maps of maps.
 
     context_fields: Mapping[int, ContextField] = field(default_factory=dict)
     regions: Mapping[int, frozenset[Region]] = field(default_factory=dict)
@@ -59,6 +61,7 @@ class Facts:
     helpers: Mapping[int, Helper] = field(default_factory=dict)
     maps: frozenset[int] = frozenset()
     loops: tuple[LoopBound, ...] = ()
+    maps_written: frozenset[int] = frozenset()
     reads_packet: bool = False
     writes_packet: bool = False
     moves_packet: bool = False

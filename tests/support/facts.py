@@ -96,6 +96,9 @@ class _Witness:
         recorded = facts.regions.get(pc, frozenset())
         if where not in recorded and Region.OTHER not in recorded:
             yield f"reaches {where.name}, not {sorted(each.name for each in recorded)}"
+        for index, each in enumerate(self._maps):
+            if write and 0 <= address - each.address < each.arena.size and index not in facts.maps_written:
+                yield f"writes map {each.name}"
         if where is Region.PACKET and not (facts.writes_packet if write else facts.reads_packet):
             yield f"{'writes' if write else 'reads'} the packet"
         start = self._starts[bisect_right(self._starts, pc) - 1]
