@@ -39,7 +39,7 @@ from runtime.verifier.compiled import GENERIC, Closure, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
-from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, Loop, NotProven, Widening, thresholds
+from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotProven, Widening, thresholds
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.prune import EVERYTHING, Checkpoint, Visited, begin, covers, hides_pointer, kept, repeats
@@ -53,7 +53,7 @@ __all__ = ["Explorer"]
 _END: Final = -1
 _TAIL_CALL: Final = "tail_call"
 _TRIES: Final = 6
-_ROUNDS: Final = 14
+_ROUNDS: Final = 28
 _PATIENT_ROUNDS: Final = 9
 _ATTEMPT_STEPS: Final = 40_000
 _ANY: Final = 1 << 30
@@ -87,6 +87,7 @@ class Explorer:
         self._visited = Visited()
         self._work: list[tuple[State, int]] = []
         self._loops: list[Loop] = []
+        self._too_long: Loop | None = None
         self._tries: defaultdict[tuple[int, int], int] = defaultdict(int)
         self._bounds = thresholds(platform.spec.code)
         self._callers = callers(platform.spec.code, platform.helper)
@@ -119,6 +120,10 @@ class Explorer:
                 state.checkpoint.finish()
 
     def _exhausted(self, pc: int) -> Rejected:
+        if self._too_long is not None:
+            rounds_in_all = f"up to {self._too_long.rounds} rounds with the loops inside it"
+            message = f"this loop ends, but only after {rounds_in_all}; {MAX_ROUNDS} are allowed: bound it more tightly"
+            return Rejected(Failure(FailureCode.LOOP, message), self._too_long.pc)
         message = f"is still not proven after {self.platform.policy.steps} steps: bound its loops more tightly"
         return Rejected(Failure(FailureCode.BUDGET, message), pc)
 
@@ -200,11 +205,14 @@ class Explorer:
         ident = self.notebook.fresh_id()
         found = Widening(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
         widened = found.state
+        limit = min(self.notebook.steps + _ATTEMPT_STEPS, self.platform.policy.steps)
         for turn in range(_ROUNDS):
             if widened is None or not found.changed:
                 return False
-            loop, failure = self._attempt(widened, state, pc, ident)
+            loop, failure = self._attempt(widened, state, pc, ident, limit)
             if failure is None:
+                if self._is_too_long(loop):
+                    return False
                 self._settle(state, live, loop.checkpoint.read)  # also slots where nothing was written
                 self._visited.remember(loop.proven(), widened, live)
                 iterations = visits + (loop.iterations or 0)
@@ -219,7 +227,16 @@ class Explorer:
             widened = found.state
         return False
 
-    def _attempt(self, widened: State, state: State, pc: int, ident: int) -> tuple[Loop, NotProven | None]:
+    def _is_too_long(self, loop: Loop) -> bool:
+        """Whether a proven loop, with those inside it, takes more rounds than anybody waits for."""
+        if loop.rounds > MAX_ROUNDS:
+            self._too_long = loop
+            return True
+        if self._loops:
+            self._loops[-1].inside = max(self._loops[-1].inside, loop.rounds)
+        return False
+
+    def _attempt(self, widened: State, state: State, pc: int, ident: int, limit: int) -> tuple[Loop, NotProven | None]:
         """Explore from the widened state on, apart from everything else; what was learnt stays only if it is a proof."""
         start = widened.fork()
         start.checkpoint = None
@@ -235,7 +252,7 @@ class Explorer:
         self._loops.append(loop)
         failure: NotProven | None = None
         try:
-            self._explore(start, pc, min(self.notebook.steps + _ATTEMPT_STEPS, self.platform.policy.steps))
+            self._explore(start, pc, limit)
             if not loop.sound or loop.iterations is None:
                 failure = NotProven(loop)
         except Rejected:

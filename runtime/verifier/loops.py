@@ -18,11 +18,13 @@ from runtime.verifier.prune import EVERYTHING, Checkpoint, covers, kept
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import MAX_LENGTH, NOT_NULL, UNINIT, UNKNOWN, Kind, Progress, Value
 
-__all__ = ["ATTEMPTS", "MAX_NESTING", "Loop", "NotProven", "Widening", "thresholds"]
+__all__ = ["ATTEMPTS", "MAX_NESTING", "MAX_ROUNDS", "Loop", "NotProven", "Widening", "thresholds"]
 
 ATTEMPTS: Final = frozenset({1, 2, 12, 100, 1000})
 """At which visits of a head, counted from 0, a proof is tried."""
 MAX_NESTING: Final = 4
+MAX_ROUNDS: Final = 1 << 32
+"""Rounds of a proven loop times those of the proven loops inside it. A helper's rounds do not count: Linux allows them."""
 _MAX_ITERATIONS: Final = 1 << 23
 _WORD16: Final = 0xFFFF
 _LENGTHS: Final = DOMAIN.unsigned_range(0, 4 * MAX_LENGTH)  # a pointer may be moved before it is compared
@@ -59,6 +61,7 @@ class Loop:
     def __init__(self, ident: int, pc: int, checkpoint: Checkpoint, most: int | None = None) -> None:
         """`most` are the rounds of a loop that ends by itself: a helper's calls of a callback."""
         self._most = most
+        self.inside = 1  # rounds of the longest loop inside
         self.ident = ident
         self.pc = pc
         self.checkpoint = checkpoint
@@ -86,9 +89,16 @@ class Loop:
             if not counts:
                 return None
             count, component, sign = min(counts)
+            if count > _MAX_ITERATIONS:
+                return None
             total *= count + 1
             open_ways = [ways for ways in open_ways if not ways[component].step(sign)]
-        return total if total <= _MAX_ITERATIONS + 1 else None
+        return total
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds of the innermost loop there are at most in all those of this one."""
+        return (1 if self._most is not None else self.iterations or 1) * self.inside
 
     @property
     def sound(self) -> bool:

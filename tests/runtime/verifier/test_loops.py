@@ -138,6 +138,11 @@ REJECTED = {
         "on:\nif r6 != 2000 goto loop\n" + OUT,
         "budget",
     ),
+    "four loops in each other, each of which ends": (
+        "r6 = 0\na:\nr7 = 0\nb:\nr8 = 0\nc:\nr9 = 0\nd:\nr9 += 1\nif r9 < 8000000 goto d\nr8 += 1\nif r8 < 8000000 goto c\n"
+        "r7 += 1\nif r7 < 8000000 goto b\nr6 += 1\nif r6 < 8000000 goto a\n" + OUT,
+        "loop",
+    ),
     "wraps around": ("w6 = 1\nloop:\nw6 += 1\nif w6 != 0 goto loop\n" + OUT, "budget"),
     "one byte too far": (
         "r6 = 0\nr3 = 0\nloop:\nr2 = r10\nr2 += -64\nr2 += r6\n*(u8 *)(r2 + 0) = r3\nr6 += 1\nif r6 < 65 goto loop\n"
