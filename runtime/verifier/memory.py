@@ -48,16 +48,23 @@ def check_memory(
             return _check_map_value(platform, value, offset, size, write=write, aligned=aligned)
         case Kind.MAP_KEY:
             return _check_map_key(platform, value, offset, size, write=write)
+        case Kind.OBJECT if direct:
+            return _check_object(platform, value, offset, size, write=write)
+        case Kind.MEMORY:
+            return _check_memory(value, offset, size, aligned=aligned)
+        case _:
+            return _no_access(platform, value, register)
+
+
+def _no_access(platform: Platform, value: Value, register: int) -> Failure:
+    """Why nothing is accessed through the value."""
+    match value.kind:
         case Kind.MAP_VALUE_OR_NULL:
             name = platform.maps[value.target].name
             return Failure(
                 FailureCode.NULL_DEREF,
                 f"r{register} is the result of a lookup in {name!r} and may be null: leave when it is null before this access",
             )
-        case Kind.OBJECT if direct:
-            return _check_object(platform, value, offset, size, write=write)
-        case Kind.MEMORY:
-            return _check_memory(value, offset, size, aligned=aligned)
         case Kind.OBJECT_OR_NULL | Kind.MEMORY_OR_NULL | Kind.MAP_OR_NULL:
             return Failure(
                 FailureCode.NULL_DEREF,
