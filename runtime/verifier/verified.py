@@ -46,9 +46,9 @@ class Facts:
     of the maps that it can be. `callbacks`: for calls with a function argument, the slots where those functions start.
     `constants`: loads whose result is always that value (frozen data). `unreachable`: slots that no
     execution visits. `branches`: conditional jumps that always go one way. `stack`: bytes used below r10, by function start.
-    """
     `maps` are those that the code names, `maps_written` those whose elements it changes, by index; from the number of the
     object's maps on, those inside its maps of maps.
+    """
 
     context_fields: Mapping[int, ContextField] = field(default_factory=dict)
     regions: Mapping[int, frozenset[Region]] = field(default_factory=dict)
@@ -60,8 +60,8 @@ class Facts:
     stack: Mapping[int, int] = field(default_factory=dict)
     helpers: Mapping[int, Helper] = field(default_factory=dict)
     maps: frozenset[int] = frozenset()
-    loops: tuple[LoopBound, ...] = ()
     maps_written: frozenset[int] = frozenset()
+    loops: tuple[LoopBound, ...] = ()
     reads_packet: bool = False
     writes_packet: bool = False
     moves_packet: bool = False
