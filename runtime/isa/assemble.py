@@ -49,10 +49,11 @@ from runtime.isa.text import ALU_SIGNS, ATOMIC_SIGNS, EXCHANGE_WORDS, JUMP_SIGNS
 __all__ = ["assemble"]
 
 _LABEL: Final = r"[A-Za-z_.$][\w.$]*"
-_COMMENT: Final = re.compile(r"(?:;|//|(?:^|(?<=\s))#).*")
-_BEFORE: Final = re.compile(rf"\s*(?:\d+|({_LABEL}))\s*:")
-_BEHIND: Final = re.compile(r"\s*<[^<>]*>$")
-_WIDE: Final = re.compile(r"r[0-9]+ ?=.* ll")
+# Texts, not patterns: `re` compiles them when the first line of text comes, and remembers.
+_COMMENT: Final = r"(?:;|//|(?:^|(?<=\s))#).*"
+_BEFORE: Final = rf"\s*(?:\d+|({_LABEL}))\s*:"
+_BEHIND: Final = r"\s*<[^<>]*>$"
+_WIDE: Final = r"r[0-9]+ ?=.* ll"
 _LAST_REGISTER: Final = 10
 _SIZES: Final = {size.bytes * 8: size for size in Size}
 
@@ -72,7 +73,7 @@ def assemble(text: str, *, maps: Sequence[str] = ()) -> Code:
             labels[name] = pc
         if instruction:
             statements.append(_Statement(instruction, line=line, pc=pc, labels=labels, maps=maps))
-            pc += 2 if _WIDE.fullmatch(instruction) else 1
+            pc += 2 if re.fullmatch(_WIDE, instruction) else 1
     code: list[Instruction] = []
     for statement in statements:
         code.append(_read(statement))
@@ -84,12 +85,12 @@ def assemble(text: str, *, maps: Sequence[str] = ()) -> Code:
 def _lines(text: str) -> Iterator[tuple[int, list[str], str]]:
     """Line number, labels and the instruction, its words one blank apart."""
     for line, whole in enumerate(text.splitlines(), 1):
-        rest = _COMMENT.sub("", whole)
+        rest = re.sub(_COMMENT, "", whole)
         names: list[str] = []
-        while found := _BEFORE.match(rest):
+        while found := re.match(_BEFORE, rest):
             names += [found[1]] if found[1] else []
             rest = rest[found.end() :]
-        yield line, names, _BEHIND.sub("", " ".join(rest.split()))
+        yield line, names, re.sub(_BEHIND, "", " ".join(rest.split()))
 
 
 @final
