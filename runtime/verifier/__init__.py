@@ -9,13 +9,29 @@ The passes, in order:
     explore       all paths, depth first, with pruning where they meet
       checker       judges obligations: reads the state, returns a Failure or None
       transfer*     changes the state, and trusts
-    report        a failure as people read it
+    report        a failure as people read it, with the shortest fix (fix); explain follows its path backwards
+    notice        where accepted programs do what the policy warns of
 """
 
+from runtime.verifier.explain import Cause, causes, states
 from runtime.verifier.failure import FailureCode
 from runtime.verifier.policy import Policy
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import Facts, LoopBound, VerifiedProgram
 from runtime.verifier.verify import verify
+from runtime.verifier.warned import Warned, WarningCode
 
-__all__ = ["Facts", "FailureCode", "LoopBound", "Policy", "Suspect", "VerifiedProgram", "verify"]
+__all__ = [
+    "Cause",
+    "Facts",
+    "FailureCode",
+    "LoopBound",
+    "Policy",
+    "Suspect",
+    "VerifiedProgram",
+    "Warned",
+    "WarningCode",
+    "causes",
+    "states",
+    "verify",
+]

@@ -27,7 +27,7 @@ from runtime.isa import (
     Store,
     disassemble_one,
 )
-from runtime.spec import Registry
+from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.failure import FailureCode
 from runtime.verifier.policy import Policy
 from runtime.verifier.suspect import Suspect
@@ -75,20 +75,27 @@ def causes(error: VerificationError, registry: Registry, policy: Policy | None =
     return _Slice(suspect, str(error), _replayed(suspect, registry, policy)).causes()
 
 
-def states(suspect: Suspect, registry: Registry, policy: Policy | None = None) -> tuple[str, ...]:
-    """Every state that the verifier saw, in the kernel's log form."""
+def states(
+    spec: ProgramSpec,
+    program_type: ProgramType,
+    maps: tuple[MapSpec, ...],
+    registry: Registry,
+    policy: Policy | None = None,
+) -> tuple[str, ...]:
+    """Every state that the verifier sees, in the kernel's log form."""
     from runtime.verifier.prove import prove
     from runtime.verifier.states import StateLog
 
-    names = {number: helper.name for number, helper in suspect.facts.helpers.items()}
-    log = StateLog(suspect.spec, suspect.maps, names)
+    numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
+    names = {number: helper.name for number in numbers if (helper := registry.helper(number)) is not None}
+    log = StateLog(spec, maps, names)
+    end: tuple[str, ...] = ()
     try:
-        prove(suspect.spec, suspect.program_type, suspect.maps, registry, policy=policy, watcher=log)
+        prove(spec, program_type, maps, registry, policy=policy, watcher=log)
     except VerificationError as error:
-        log.close()
-        return (*log.lines, str(error))
+        end = (str(error),)
     log.close()
-    return tuple(log.lines)
+    return (*log.lines, *end)
 
 
 def _replayed(suspect: Suspect, registry: Registry, policy: Policy | None) -> list[_Event]:

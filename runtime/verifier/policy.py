@@ -14,13 +14,20 @@ __all__ = ["Policy"]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """`leaks`: pointers where others can read them (map values, packets, r0 at exit) are rejected, or warned of.
+    """The choices.
+
+    `leaks`: pointers where others can read them (map values, packets, r0 at exit) are rejected, or warned of.
+    `uninitialised_stack`: reads of stack that was not written (frames start as zeroes here), `unreachable`: code that no path leads
+    to, `division_by_zero`: divisors that may be 0 (the result is defined), are warned of or allowed.
 
     `steps` bounds the instructions that the exploration visits, over all paths; `prune`,
     `speculate` (proving loops at once) and `compile` (closures for common instructions) off are for tests.
     """
 
     leaks: Literal["reject", "warn"] = "reject"
+    uninitialised_stack: Literal["warn", "allow"] = "warn"
+    unreachable: Literal["warn", "allow"] = "warn"
+    division_by_zero: Literal["warn", "allow"] = "allow"
     steps: int = 1_000_000
     prune: bool = True
     speculate: bool = True

@@ -19,6 +19,7 @@ from runtime.verifier.domains import DOMAIN
 from runtime.verifier.explore import Explorer, Watcher
 from runtime.verifier.failure import Rejected
 from runtime.verifier.flow import Graph, graph_of
+from runtime.verifier.notice import warnings_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
 from runtime.verifier.report import error_of, trail
@@ -68,7 +69,7 @@ def prove(
         program_type=program_type,
         maps=maps,
         facts=_facts(spec.code, graph, notebook),
-        warnings=_warnings(spec, graph, notebook),
+        warnings=warnings_of(platform, graph, notebook),
     )
 
 
@@ -121,15 +122,3 @@ def _bounds(notebook: Notebook) -> tuple[LoopBound, ...]:
     return tuple(
         LoopBound(pc=pc, iterations=max(notebook.loops.get(pc, 0), notebook.rounds.get(pc, 0))) for pc in sorted(heads)
     )
-
-
-def _warnings(spec: ProgramSpec, graph: Graph, notebook: Notebook) -> tuple[str, ...]:
-    found = list(notebook.warnings)
-    if notebook.reads_uninitialised_stack:
-        found.append("reads stack that was not written on every path; it is zero here and unknown on other systems")
-    if graph.unreachable:
-        first = min(graph.unreachable)
-        line = spec.line_at(first)
-        where = f"{line.file}:{line.line}" if line else f"instruction {first}"
-        found.append(f"{len(graph.unreachable)} instructions cannot be reached, the first at {where}")
-    return tuple(found)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from runtime.errors import VerificationError
@@ -17,6 +17,7 @@ from runtime.spec import Helper
 from runtime.verifier.question import Question
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
+from runtime.verifier.warned import Warned
 
 __all__ = ["known", "remember"]
 
@@ -43,7 +44,7 @@ def known(question: Question) -> Verdict | None:
                 program_type=question.program_type,
                 maps=question.maps,
                 facts=_facts(question, document["facts"]),
-                warnings=tuple(document["warnings"]),
+                warnings=tuple(map(Warned.read, document["warnings"])),
             )
         return _error(question, document)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
@@ -56,7 +57,8 @@ def remember(question: Question, verdict: Verdict) -> None:
     if name is None or _READERS.keys() != {each.name for each in fields(Facts)}:
         return
     if isinstance(verdict, VerifiedProgram):
-        document: dict[str, Any] = {"facts": _facts_document(question, verdict.facts), "warnings": verdict.warnings}
+        warnings = [asdict(each) for each in verdict.warnings]
+        document: dict[str, Any] = {"facts": _facts_document(question, verdict.facts), "warnings": warnings}
     elif set(vars(verdict)) <= _ERROR_FIELDS:
         document = _error_document(question, verdict)
     else:
@@ -202,9 +204,9 @@ _READERS: Final[Mapping[str, Callable[[Question, Any], Any]]] = {
     "helpers": _helpers,
     "loops": _loops,
     "maps": _set,
+    "maps_written": _set,
     "moves_packet": _flag,
     "reads_clock": _flag,
-    "maps_written": _set,
     "reads_packet": _flag,
     "reads_random": _flag,
     "reads_uninitialised_stack": _flag,

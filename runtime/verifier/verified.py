@@ -12,6 +12,7 @@ from typing import Final, final
 
 from runtime.errors import InternalError
 from runtime.spec import ContextField, Helper, MapSpec, ProgramSpec, ProgramType
+from runtime.verifier.warned import Warned
 
 __all__ = ["Facts", "LoopBound", "Region", "VerifiedProgram"]
 
@@ -85,7 +86,7 @@ class VerifiedProgram:
         program_type: ProgramType,
         maps: tuple[MapSpec, ...],
         facts: Facts,
-        warnings: tuple[str, ...] = (),
+        warnings: tuple[Warned, ...] = (),
     ) -> None:
         if seal is not _SEAL:
             raise InternalError("a VerifiedProgram is made by the verifier only")

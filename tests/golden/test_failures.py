@@ -52,7 +52,7 @@ def test_a_wrong_program_is_rejected_for_its_mistake(case: Case) -> None:
 def test_a_dubious_program_is_warned_of(case: Case) -> None:
     """What is a mistake elsewhere and harmless here gets a warning."""
     warnings = judge(case, compiled(case.name, case.text)).warnings
-    assert any(each.startswith(case.warning) for each in warnings), warnings
+    assert any(each.message.startswith(case.warning) for each in warnings), warnings
 
 
 @needs_clang

@@ -98,10 +98,25 @@ def _verify(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-v",
         "--verbose",
-        action="store_true",
-        help="the path that leads to the failure; with -j also code, warnings, log",
+        action="count",
+        default=0,
+        help="what led to the failure (with -j: all that is known of it); -vv: every state, in the kernel's log form",
     )
     parser.add_argument("--witness", metavar="FILE", help="of a rejected program: the packet that confirms it, as pcap")
+    add = parser.add_argument
+    add(
+        "--leaks", choices=("reject", "warn"), default="reject", help="addresses that others can read (default: reject)"
+    )
+    add(
+        "--uninitialised-stack",
+        choices=("warn", "allow"),
+        default="warn",
+        help="reads of stack that was not written (default: warn)",
+    )
+    add("--unreachable", choices=("warn", "allow"), default="warn", help="code that is never run (default: warn)")
+    add(
+        "--division-by-zero", choices=("warn", "allow"), default="allow", help="divisors that may be 0 (default: allow)"
+    )
 
 
 def _dump(parser: ArgumentParser) -> None:

@@ -1,53 +1,31 @@
 """`xdpsim verify`: of each program, accepted or rejected, and why.
 
-Not here: the proof.
+Not here: the proof, and the form of the answer (verdict.py).
 """
 
 from __future__ import annotations
 
 import time
 from argparse import Namespace
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final
 
 from runtime.errors import InputError, VerificationError
 from runtime.loader import program_type
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, Registry
-from runtime.verifier import VerifiedProgram, verify
+from runtime.verifier import Policy, Suspect, VerifiedProgram, causes, states, verify
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
 from xdp.cli.parallel import spread, workers
 from xdp.cli.progress import progress_bar
 from xdp.cli.source import blaming, object_bytes
+from xdp.cli.verdict import Decided, Row
 from xdp.extension import default_registry
 
 __all__ = ["run"]
 
 _PAYS: Final = 1500  # instructions that take longer to verify than processes take to begin
-_MORE: Final = frozenset({"code", "warnings", "loops", "witness", "log"})
-
-
-@final
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Row:
-    """One line of the answer; the names are those of the JSON, those of _MORE only with -v. `source` is "file:line"."""
-
-    section: str
-    program: str
-    type: str
-    insns: int
-    accepted: bool
-    error: str | None
-    pc: int | None
-    source: str | None
-    seconds: float
-    code: str | None
-    warnings: tuple[str, ...]
-    loops: tuple[str, ...]
-    witness: str | None
-    log: str
 
 
 def run(arguments: Namespace, output: Output) -> int:
@@ -56,15 +34,14 @@ def run(arguments: Namespace, output: Output) -> int:
     with blaming(arguments.object):
         spec = read_object(data, name=Path(arguments.object).stem)
     registry = default_registry()
-    tried = not output.json or arguments.verbose or arguments.witness is not None
+    level = arguments.verbose
+    tried = not output.json or level > 0 or arguments.witness is not None
     programs = _chosen(spec, arguments.prog)
     sizes = [len(each.code) for each in programs]
     count = 1 if arguments.witness else workers(sizes, enough=_PAYS)  # one file is written by one process
     with progress_bar(output, "verifying") as progress:
         rows = spread(lambda at: _judge(spec, programs[at], registry, arguments, tried=tried), sizes, count, progress)
-    hidden = frozenset() if arguments.verbose else _MORE
-    document = [{key: value for key, value in asdict(row).items() if key not in hidden} for row in rows]
-    output.emit(document, "\n".join(_text(row, verbose=arguments.verbose) for row in rows))
+    output.emit([row.document(level) for row in rows], "\n".join(row.plain(level) for row in rows))
     return Exit.OK if all(row.accepted for row in rows) else Exit.REJECTED
 
 
@@ -79,18 +56,19 @@ def _chosen(spec: ObjectSpec, name: str | None) -> tuple[ProgramSpec, ...]:
     return found
 
 
-def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments: Namespace, *, tried: bool) -> _Row:
+def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments: Namespace, *, tried: bool) -> Row:
     kind = program_type(registry, program, arguments.type)
+    policy = _policy(arguments)
     verified: VerifiedProgram | None = None
     failure: VerificationError | None = None
     started = time.perf_counter()
     try:
-        verified = verify(program, kind, spec.maps, registry, cached=True)
+        verified = verify(program, kind, spec.maps, registry, policy=policy, cached=True)
     except VerificationError as error:
         failure = error
     seconds = time.perf_counter() - started
-    witness = _witness(failure, spec, program, registry, arguments.witness) if failure and tried else None
-    return _Row(
+    line = program.line_at(failure.pc) if failure else None
+    return Row(
         section=program.section,
         program=program.name,
         type=kind.name,
@@ -101,11 +79,43 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         source=(failure.source or None) if failure else None,
         seconds=round(seconds, 6),
         code=failure.code if failure else None,
+        file=line.file if line else None,
+        line=line.line if line else None,
+        column=line.column if line else None,
+        text=line.text.strip() if line else None,
+        path=_path(program, failure) if failure else (),
+        slice=causes(failure, registry, policy) if failure and arguments.verbose else (),
+        known=dict(failure.known) if failure else {},
+        fix=failure.fix if failure else None,
         warnings=verified.warnings if verified else (),
         loops=_loops(program, verified) if verified else (),
-        witness=witness,
+        witness=_witness(failure, spec, program, registry, arguments.witness) if failure and tried else None,
         log=failure.log if failure else "",
+        states=states(program, kind, spec.maps, registry, policy) if arguments.verbose > 1 else (),
     )
+
+
+def _policy(arguments: Namespace) -> Policy:
+    return Policy(
+        leaks=arguments.leaks,
+        uninitialised_stack=arguments.uninitialised_stack,
+        unreachable=arguments.unreachable,
+        division_by_zero=arguments.division_by_zero,
+    )
+
+
+def _path(program: ProgramSpec, failure: VerificationError) -> tuple[Decided, ...]:
+    """The branches on the way to the failure."""
+    suspect = failure.suspect
+    if not isinstance(suspect, Suspect):
+        return ()
+    found = []
+    for pc, taken in suspect.trail:
+        line = program.line_at(pc)
+        found.append(
+            Decided(pc=pc, taken=taken, line=line.line if line else None, text=line.text.strip() if line else None)
+        )
+    return tuple(found)
 
 
 def _witness(
@@ -140,19 +150,3 @@ def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:
         place = f"{line.file}:{line.line}" if line else f"instruction {loop.pc}"
         found.append(f"at most {loop.iterations:,} iterations of the loop at {place}")
     return tuple(found)
-
-
-def _text(row: _Row, *, verbose: bool) -> str:
-    head = f"{row.program} (section {row.section}, type {row.type}, {row.insns} instructions)"
-    if row.accepted:
-        lines = [f"accepted  {head} in {row.seconds * 1000:.1f} ms"]
-    else:
-        place = f" at {row.source}" if row.source else ""
-        lines = [f"REJECTED  {head}", f"          {row.error} [{row.code}], instruction {row.pc}{place}"]
-        if row.witness:
-            lines.append(f"          {row.witness}")
-        if verbose and row.log:
-            lines += [f"          {line}" for line in row.log.splitlines()]
-    lines += [f"          terminates: {loop}" for loop in row.loops]
-    lines += [f"          warning: {warning}" for warning in row.warnings]
-    return "\n".join(lines)

@@ -20,6 +20,9 @@ REPORT: Final = (
     *("object", "program", "captures", "engine", "packets", "bytes", "verdicts", "modified"),
     *("elapsed_ns", "run_ns", "ns_per_packet", "packets_per_second"),
 )
+VERIFY_MORE: Final = (
+    "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "witness", "log",
+)  # fmt: skip
 VERIFY: Final = ("section", "program", "type", "insns", "accepted", "error", "pc", "source", "seconds")
 VERDICTS: Final = ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT")
 
@@ -113,10 +116,18 @@ def test_a_rejected_program_is_exit_code_one_with_its_source_line(tmp_path: Path
 
 @needs_clang
 def test_verify_tells_more_in_json_when_asked(tmp_path: Path) -> None:
-    """With -v the rows have the failure's code, warnings, loops, witness and the whole log besides."""
+    """With -v the rows have all that is known of a failure besides, and with -vv every state."""
     (tmp_path / "bad.o").write_bytes(compile_c(BAD.removeprefix(PRELUDE)))
     rows = run_json("verify", "bad.o", "-v", cwd=tmp_path, code=1)
-    assert all(tuple(row) == (*VERIFY, "code", "warnings", "loops", "witness", "log") for row in rows)
+    assert all(tuple(row) == (*VERIFY, *VERIFY_MORE) for row in rows)
+    assert all(
+        tuple(row) == (*VERIFY, *VERIFY_MORE, "states")
+        for row in run_json("verify", "bad.o", "-vv", cwd=tmp_path, code=1)
+    )
+    assert rows[1]["line"] == BAD_LINE - len(PRELUDE.splitlines())
+    assert rows[1]["text"] == "return data[14] ? XDP_PASS : XDP_DROP;"
+    assert rows[1]["fix"].startswith("add `if (")
+    assert rows[1]["slice"]
     assert rows[1]["code"]
     assert "data[14]" in rows[1]["log"]
     assert (rows[0]["code"], rows[0]["log"]) == (None, "")
