@@ -282,7 +282,10 @@ def _special_variables(layout: Layout, section: ElfSection, btf: Btf, number: in
     """The locks and the like among the variables of a section, where the ELF file puts them."""
     offsets = {s.name: s.value for s in layout.symbols.get(section.index, ())}
     found = [
-        replace(each, offset=each.offset + (variable.offset if variable.static else offsets.get(variable.name, 0)))
+        replace(
+            each,
+            offset=each.offset + (variable.offset if variable.static else offsets.get(variable.name, variable.offset)),
+        )
         for variable in btf.variables(number)
         for each in special_fields(btf, btf.type(variable.type).value)
     ]

@@ -210,11 +210,11 @@ def _calls(helper: Helper) -> Iterator[tuple[str, ...]]:
 
 
 def _helpers(kind: ProgramType) -> Iterator[Helper]:
-    """The helpers that the type may call on this kernel and that we accept where it is run, with the prototypes that they have for it."""
+    """The helpers that the type may call on this kernel, with the prototypes that they have for it."""
     own = dict(kind.prototypes)
     for number in sorted(kind.helpers - NOT_HERE.get(kind.name, {}).keys()):
         helper = default_registry().helper(number)
-        if helper is None or (kind.driver and not (helper.native or helper.map_op or helper.builtin)):
+        if helper is None:
             continue
         yield replace(helper, prototype=own[number]) if number in own else helper
 
@@ -272,8 +272,8 @@ MAPS = {
 
 LOOKUP, DELETE = 1, 3
 NO_OPERATION = {
-    **{(LOOKUP, number): "values that are devices or sockets are not given to programs" for number in (14, 17, 25)},
-    **{(DELETE, number): "maps of sockets have no operations here" for number in (15, 18)},
+    (LOOKUP, 17): "an element is not the AF_XDP socket that the kernel gives",
+    **{(DELETE, number): "maps of sockets are not changed by programs" for number in (15, 18)},
 }
 """What the kernel allows and we do not, by helper and map type."""
 

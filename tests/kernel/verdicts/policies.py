@@ -89,9 +89,21 @@ POLICIES: Final = (
         covers=_only_kernel("align"),
     ),
     Difference(
-        name="not carried out",
-        why="The helper is one that no engine here runs, for a program of a type that runs here.",
-        covers=_only_kernel("helper", "nothing here carries it out"),
+        name="structs by BTF",
+        why="Fields of the kernel's own structs differ from kernel to kernel; pointers to them are only handed on.",
+        covers=_only_kernel("bad_deref", "whose fields differ from kernel to kernel"),
+    ),
+    Difference(
+        name="pointers at variable places",
+        why="A pointer that is stored on the stack has a place that is known; the kernel forgets that it was one.",
+        covers=_only_kernel("stack", "its place on the stack must be a constant"),
+    ),
+    Difference(
+        name="dynamic pointers",
+        why="Dynptrs, pointers in map values that the kernel counts, and variables of the kernel are not followed.",
+        covers=_only_kernel(
+            "helper_arg", "arguments of type dynptr", "arguments of type kptr", "arguments of type percpu_btf_id"
+        ),
     ),
     Difference(
         name="maps by BTF",
