@@ -26,8 +26,8 @@ _NUMBER: Final = Kind.NUMBER
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _FRAME_SLOTS: Final = (1 << FRAME_BITS) - (1 << SLOTS)
 _LOADED: Final = (PACKET_BASE, META_BASE)
-_BASES, _NULLS, _LINKS, _REFERENCES = range(4)
-"""What ids name: the bases of pointers into the packet, lookups, numbers, references."""
+_BASES, _NULLS, _LINKS = range(3)
+"""What ids name: the bases of pointers into the packet; lookups, and the references that they gave; numbers."""
 _LIMIT: Final = 64
 _PATIENCE: Final = 8  # steps between checkpoints, where there is one already
 
@@ -395,7 +395,7 @@ class _Match:
         return old.lock[0] == new.lock[0] and self._names(_NULLS, old.lock[1], new.lock[1], 0)
 
     def _reference(self, old: int, new: int) -> bool:
-        return bool(old and new) and self._names(_REFERENCES, old, new, 0)
+        return bool(old and new) and self._names(_NULLS, old, new, 0)
 
     def _value(self, old: Value, new: Value, needed: int) -> bool:
         if old.kind is Kind.UNINIT:
