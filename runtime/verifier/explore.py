@@ -39,6 +39,7 @@ from runtime.verifier.compiled import GENERIC, Closure, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
+from runtime.verifier.join import Stack, Waiting, nests
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotProven, Widening, thresholds
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
@@ -78,14 +79,18 @@ def _uncollected() -> Iterator[None]:
 class Explorer:
     """One exploration of one program. `watcher`, for tests and logs, sees every state before its instruction."""
 
-    def __init__(self, platform: Platform, graph: Graph, watcher: Watcher | None = None) -> None:
+    def __init__(
+        self, platform: Platform, graph: Graph, watcher: Watcher | None = None, *, joins: bool = False
+    ) -> None:
+        """`joins`: states that wait at the same place become one (join.py), and none is compared with what was explored."""
         self.platform = platform
         self.graph = graph
         self.notebook = Notebook()
         self.state = entry_state()
         self._watcher = watcher
         self._visited = Visited()
-        self._work: list[tuple[State, int]] = []
+        self._around = nests(graph) if joins else None
+        self._prunes = platform.policy.prune and not joins
         self._loops: list[Loop] = []
         self._too_long: Loop | None = None
         self._tries: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -93,6 +98,7 @@ class Explorer:
         self._callers = callers(platform.spec.code, platform.helper)
         self._merges = graph.merges | self._callers | {pc + 1 for pc in self._callers}
         self._live = tuple(tuple(r for r in range(10) if bits >> r & 1) for bits in graph.live)
+        self._work = self._nothing_waits()
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
         self._closures: tuple[Closure, ...] = compile_program(self) if platform.policy.compile else ()
 
@@ -104,20 +110,28 @@ class Explorer:
 
     def _explore(self, state: State, pc: int, limit: int) -> None:
         """Follow every path from a state, until the notebook counts `limit` steps."""
-        self._work.append((state, pc))
+        self._work.append((state, pc), self.notebook)
         first = bool(self._loops)
         while self._work:
             state, pc = self._work.pop()
             self.state = state
+            arrived = True
             while pc != _END:
-                if not first and pc in self._merges and self._ends_here(state, pc):
-                    break
-                first = False
+                if not first and pc in self._merges:
+                    if not arrived and self._around is not None:
+                        self._push(state, pc)  # there may be others there
+                        break
+                    if self._ends_here(state, pc):
+                        break
+                first = arrived = False
                 if self.notebook.steps >= limit:
                     raise NotProven(None) if self._loops else self._exhausted(pc)
                 pc = self._advance(state, pc)
             if state.checkpoint is not None:
                 state.checkpoint.finish()
+
+    def _nothing_waits(self) -> Waiting | Stack:
+        return Stack() if self._around is None else Waiting(self._around, self._live, self._callers)
 
     def _exhausted(self, pc: int) -> Rejected:
         if self._too_long is not None:
@@ -138,7 +152,7 @@ class Explorer:
             return self._at_caller(state, pc, live)
         if pc in self.graph.heads:
             return self._at_head(state, pc, live)
-        if not self.platform.policy.prune:
+        if not self._prunes:
             return False
         return self._visited.covered(state, pc, live, step=self.notebook.steps, force=False)
 
@@ -161,7 +175,7 @@ class Explorer:
         """Begin a round, unless one like it was explored."""
         if len(state.room) > _MANY_ROOMS:
             state.forget_rooms()
-        if self.platform.policy.prune:
+        if self._prunes:
             live = self._live[pc]
             made = visits if pc in self._callers else _ANY
             if self._visited.covered(state, pc, live, step=self.notebook.steps, force=True, visits=made):
@@ -248,7 +262,7 @@ class Explorer:
         if not loop.takes(state, self._live[pc], self.notebook):
             return loop, NotProven(loop)
         saved = self._work, self._visited, self.notebook.copy()
-        self._work, self._visited = [], Visited()
+        self._work, self._visited = self._nothing_waits(), Visited()
         self._loops.append(loop)
         failure: NotProven | None = None
         try:
@@ -353,7 +367,7 @@ class Explorer:
     def _push(self, state: State, pc: int) -> None:
         if state.checkpoint is not None:
             state.checkpoint.open += 1
-        self._work.append((state, pc))
+        self._work.append((state, pc), self.notebook)
 
     def goes(self, state: State, pc: int, sides: Sides, target: int) -> int:
         """Note which sides of a branch are possible; returns the slot to go on at, or _END."""

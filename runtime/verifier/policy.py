@@ -20,7 +20,8 @@ class Policy:
     `uninitialised_stack`: reads of stack that was not written (frames start as zeroes here), `unreachable`: code that no path leads
     to, `division_by_zero`: divisors that may be 0 (the result is defined), are warned of or allowed.
 
-    `steps` bounds the instructions that the exploration visits, over all paths; `prune`,
+    `steps` bounds the instructions that the exploration visits, over all paths; when they are spent, it begins anew with states joined
+    where paths meet, and the same bound (`joins`: "beyond"). `joins` in other ways, `prune`,
     `speculate` (proving loops at once) and `compile` (closures for common instructions) off are for tests.
     """
 
@@ -29,6 +30,7 @@ class Policy:
     unreachable: Literal["warn", "allow"] = "warn"
     division_by_zero: Literal["warn", "allow"] = "allow"
     steps: int = 1_000_000
+    joins: Literal["beyond", "always", "never"] = "beyond"
     prune: bool = True
     speculate: bool = True
     compile: bool = True

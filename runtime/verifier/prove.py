@@ -17,7 +17,7 @@ from runtime.isa import CallHelper, Code
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.explore import Explorer, Watcher
-from runtime.verifier.failure import Rejected
+from runtime.verifier.failure import FailureCode, Rejected
 from runtime.verifier.flow import Graph, graph_of
 from runtime.verifier.notice import warnings_of
 from runtime.verifier.platform import Notebook, Platform
@@ -57,8 +57,8 @@ def prove(
     graph: Graph | None = None
     try:
         graph = graph_of(spec.code, spec.subprograms, platform.arguments)
-        explorer = Explorer(platform, graph, watcher)
-        notebook = explorer.run()
+        explorer = Explorer(platform, graph, watcher, joins=platform.policy.joins == "always")
+        notebook = _explored(explorer, platform, graph, watcher)
         check_stack(platform, graph, notebook)
     except Rejected as rejected:
         suspect = _suspect(platform, graph, explorer, rejected)
@@ -71,6 +71,20 @@ def prove(
         facts=_facts(spec.code, graph, notebook),
         warnings=warnings_of(platform, graph, notebook),
     )
+
+
+def _explored(explorer: Explorer, platform: Platform, graph: Graph, watcher: Watcher | None) -> Notebook:
+    """What is learnt path by path, or, where these are too many, with states joined; raises Rejected with the first cause."""
+    try:
+        return explorer.run()
+    except Rejected as rejected:
+        if rejected.failure.code is not FailureCode.BUDGET or platform.policy.joins != "beyond":
+            raise
+        first = rejected
+    try:
+        return Explorer(platform, graph, watcher, joins=True).run()
+    except Rejected:
+        raise first from None
 
 
 def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> Suspect:
@@ -104,8 +118,8 @@ def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:
         stack={start: notebook.stack[start] for start in graph.starts},
         helpers=dict(notebook.helpers),
         maps=frozenset(notebook.maps),
-        loops=_bounds(notebook),
         maps_written=frozenset(notebook.maps_written),
+        loops=_bounds(notebook),
         reads_packet=notebook.reads_packet,
         writes_packet=notebook.writes_packet,
         moves_packet=notebook.moves_packet,

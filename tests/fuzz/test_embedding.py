@@ -42,3 +42,22 @@ def test_every_state_was_foreseen(share: int) -> None:
         judged["foreseen"] += 1
     print(dict(judged))  # noqa: T201  for -s
     assert judged["foreseen"] > 0
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_joined_states_foresee_as_much(share: int) -> None:
+    """The same for the tier that joins states: what it accepts stays within what it recorded."""
+    foreseen = 0
+    for seed in range(SEED + share, SEED + PROGRAMS, SHARES):
+        spec = generate(seed)
+        if seed % 3:
+            spec = mutate(spec, seed)
+        draw = random.Random(seed)
+        frames = [draw.randbytes(draw.choice(LENGTHS)) for _ in range(3)]
+        try:
+            found = outside(spec, frames, speculate=bool(seed % 2), joins="always")
+        except VerificationError:
+            continue
+        assert found is None, f"seed {seed}: instruction {found.pc}: {found.why}"
+        foreseen += 1
+    assert foreseen > 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from netdev.port import pack
 from runtime.engine.interpreter.machine import Machine, Registers, Step
@@ -38,7 +38,13 @@ class Outside:
     why: str
 
 
-def outside(spec: ObjectSpec, frames: Sequence[bytes], *, speculate: bool = False) -> Outside | None:
+def outside(
+    spec: ObjectSpec,
+    frames: Sequence[bytes],
+    *,
+    speculate: bool = False,
+    joins: Literal["always", "never"] = "never",
+) -> Outside | None:
     """Verify, run on frames, compare. Raises VerificationError for programs that are not accepted."""
     registry = default_registry()
     recorded: defaultdict[tuple[int, int], list[State]] = defaultdict(list)
@@ -47,7 +53,7 @@ def outside(spec: ObjectSpec, frames: Sequence[bytes], *, speculate: bool = Fals
         recorded[pc, state.depth].append(state.fork())
 
     program = spec.programs[0]
-    policy = Policy(prune=False, speculate=speculate, steps=_MOST_STATES)
+    policy = Policy(prune=False, speculate=speculate, joins=joins, steps=_MOST_STATES)
     verify(program, registry.program_type("xdp"), spec.maps, registry, policy=policy, watcher=watch)
     found: list[Outside] = []
     with LoadedObject(spec, registry, engine="interpreter", policy=Policy(), cpus=possible_cpus()) as loaded:
