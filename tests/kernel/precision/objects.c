@@ -182,6 +182,68 @@ SEC("sockops") int ok_socket_of_an_operation(struct bpf_sock_ops *ctx)
     return tcp ? tcp->snd_cwnd & 1 : 0;
 }
 
+struct timed {
+    struct bpf_timer timer;
+    __u64 count;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 2);
+    __type(key, __u32);
+    __type(value, struct timed);
+} timers SEC(".maps");
+
+NOINLINE int fire(void *map, int *key, struct timed *value)
+{
+    volatile __u8 room[256] = {0};
+    return room[69];
+}
+
+NOINLINE int fire_too_large(void *map, int *key, struct timed *value)
+{
+    volatile __u8 room[300] = {0};
+    return room[69] + fire(map, key, value);
+}
+
+#define TIMER \
+    __u32 key = 1; \
+    volatile __u8 room[256] = {0}; \
+    struct timed *v = bpf_map_lookup_elem(&timers, &key); \
+    if (!v) \
+        return 0
+
+SEC("tc") int ok_timer(struct __sk_buff *skb)
+{
+    TIMER;
+    bpf_timer_init(&v->timer, &timers, 1);
+    bpf_timer_set_callback(&v->timer, fire);
+    bpf_timer_start(&v->timer, 1000, 0);
+    return room[3];
+}
+
+SEC("tc") int bad_stack_of_a_timer(struct __sk_buff *skb)
+{
+    TIMER;
+    bpf_timer_set_callback(&v->timer, fire_too_large);
+    return room[3];
+}
+
+SEC("tc") int bad_stack_of_a_callback_that_is_called(struct __sk_buff *skb)
+{
+    TIMER;
+    fire(&timers, (int *)&key, v);
+    bpf_timer_set_callback(&v->timer, fire);
+    return room[3];
+}
+
+SEC("tc") int bad_timer_touched(struct __sk_buff *skb)
+{
+    __u32 key = 1;
+    struct timed *v = bpf_map_lookup_elem(&timers, &key);
+    return v ? *(__u8 *)&v->timer : 0;
+}
+
 SEC("tc") int ok_lock(struct __sk_buff *skb)
 {
     __u32 key = 1;

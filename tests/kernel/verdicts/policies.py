@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
-from runtime.isa import Alu, AluOp, Imm, Instruction, Reg
+from runtime.isa import Alu, AluOp, Branch, Imm, Instruction, Reg
 from tests.kernel.verdicts.verdict import Pair
 
 __all__ = ["POLICIES", "Difference", "explain"]
@@ -111,6 +111,16 @@ POLICIES: Final = (
         covers=_only_kernel("bad_deref", "is a map,"),
     ),
     Difference(
+        name="structs of the kernel",
+        why="The kernel lets programs read its own structs by BTF; they are not followed here.",
+        covers=_only_kernel("bad_deref", "whose fields differ from kernel to kernel"),
+    ),
+    Difference(
+        name="maps of sockets",
+        why="Sockets in maps are not given to programs here, and programs do not put them there.",
+        covers=_only_kernel("helper_arg", "(sockmap) does not allow", "(sockhash) does not allow"),
+    ),
+    Difference(
         name="not read",
         why="The object, the type or something that the program needs is unknown here, and we say so.",
         covers=lambda pair: pair.ours.accepted is None,
@@ -174,6 +184,11 @@ POLICIES: Final = (
         name="context is not null",
         why="A path on which the context would be null is no path.",
         covers=_only_us("same insn cannot be used with different pointers"),
+    ),
+    Difference(
+        name="compared with null in a register",
+        why="A pointer that differs from a register that holds 0 is not null.",
+        covers=_only_us("_or_null'", where=lambda each: isinstance(each, Branch) and isinstance(each.src, Reg)),
     ),
     Difference(
         name="no bytes at all",
