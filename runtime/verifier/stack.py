@@ -29,12 +29,14 @@ def check_stack(platform: Platform, graph: Graph, notebook: Notebook) -> None:
     gone: dict[int, int] = {}
     for pc in sorted(notebook.visited):
         match platform.spec.code[pc]:
-            case CallLocal(offset) | LoadFunction(_, offset) if pc + 1 + offset not in notebook.later:
-                calls[graph.function[pc]].add(pc + 1 + offset)
-            case CallLocal(offset) | LoadFunction(_, offset):
+            case LoadFunction(_, offset) if pc + 1 + offset in notebook.later:
                 roots.add(pc + 1 + offset)
+            case CallLocal(offset) | LoadFunction(_, offset):
+                calls[graph.function[pc]].add(pc + 1 + offset)
             case CallHelper(number):
                 helper = platform.registry.helper(number)
+                if helper is not None and helper.callback is not None and not helper.callback.later:
+                    calls[graph.function[pc]].update(notebook.callbacks.get(pc, ()))
                 if helper is not None and helper.builtin == _TAIL_CALL:
                     gone.setdefault(graph.function[pc], pc)
             case _:
