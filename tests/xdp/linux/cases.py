@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
 
-from runtime.isa import CallLocal, assemble
+from runtime.isa import CallLocal, LoadFunction, assemble
 from runtime.spec import MapSpec, ProgramSpec, SpecialField, Subprogram
 
 __all__ = ["ACCEPT", "MAPS", "Case", "cases"]
@@ -35,6 +35,7 @@ MAPS: Final = (
     MapSpec(name="sockets", kind=15, key_size=4, value_size=4, max_entries=1),
     MapSpec(name="storage", kind=19, key_size=16, value_size=8, max_entries=0),
     MapSpec(name="queue", kind=22, key_size=0, value_size=8, max_entries=1),
+    MapSpec(name="devices", kind=14, key_size=4, value_size=4, max_entries=4),
     MapSpec(name="ring", kind=27, key_size=0, value_size=0, max_entries=4096),
     MapSpec(name="hashed_sockets", kind=18, key_size=4, value_size=4, max_entries=1),
     MapSpec(name="socket_values", kind=24, key_size=4, value_size=8, max_entries=0, flags=1),
@@ -68,7 +69,7 @@ class Case:
     def program(self) -> ProgramSpec:
         """The program, over MAPS; functions start where calls lead."""
         code = assemble(self.text, maps=[each.name for each in MAPS])
-        calls = {pc + 1 + each.offset for pc, each in enumerate(code) if isinstance(each, CallLocal)}
+        calls = {pc + 1 + each.offset for pc, each in enumerate(code) if isinstance(each, CallLocal | LoadFunction)}
         functions = tuple(Subprogram(start, f"function_{start}" if start else "case") for start in sorted({0, *calls}))
         return ProgramSpec(name="case", section=self.type, code=code, subprograms=functions, license="GPL")
 
