@@ -41,9 +41,10 @@ from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
 from runtime.verifier.join import Stack, Waiting, nests
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotProven, Widening, thresholds
+from runtime.verifier.match import EVERYTHING, covers, kept
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.prune import EVERYTHING, Checkpoint, Visited, begin, covers, hides_pointer, kept, repeats
+from runtime.verifier.prune import Checkpoint, Tally, Visited, begin, hides_pointer, repeats
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import Sides, split
@@ -88,9 +89,10 @@ class Explorer:
         self.notebook = Notebook()
         self.state = entry_state()
         self._watcher = watcher
-        self._visited = Visited()
         self._around = nests(graph) if joins else None
         self._prunes = platform.policy.prune and not joins
+        self.tally = Tally()
+        self._visited = Visited(self.tally)
         self._loops: list[Loop] = []
         self._too_long: Loop | None = None
         self._tries: defaultdict[tuple[int, int], int] = defaultdict(int)
@@ -262,7 +264,7 @@ class Explorer:
         if not loop.takes(state, self._live[pc], self.notebook):
             return loop, NotProven(loop)
         saved = self._work, self._visited, self.notebook.copy()
-        self._work, self._visited = self._nothing_waits(), Visited()
+        self._work, self._visited = self._nothing_waits(), Visited(self.tally)
         self._loops.append(loop)
         failure: NotProven | None = None
         try:

@@ -16,8 +16,9 @@ from runtime.isa import AluOp
 from runtime.verifier.demand import FRAME_BITS
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.flow import Graph
+from runtime.verifier.match import kept
 from runtime.verifier.platform import Notebook
-from runtime.verifier.prune import Checkpoint, kept
+from runtime.verifier.prune import Checkpoint
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import NOT_NULL, UNINIT, Kind, Progress, Value
 

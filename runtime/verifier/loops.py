@@ -13,8 +13,9 @@ from typing import Final, NamedTuple, final
 from runtime.isa import Alu, AluOp, Branch, Code, Imm
 from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.domains import DOMAIN, Scalar
+from runtime.verifier.match import EVERYTHING, covers, kept
 from runtime.verifier.platform import Notebook
-from runtime.verifier.prune import EVERYTHING, Checkpoint, covers, kept
+from runtime.verifier.prune import Checkpoint
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import MAX_LENGTH, NOT_NULL, UNINIT, UNKNOWN, Kind, Progress, Value
 
