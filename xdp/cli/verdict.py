@@ -13,7 +13,8 @@ from runtime.verifier import Cause, Warned
 __all__ = ["Decided", "Row"]
 
 _MORE: Final = frozenset({
-    "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "witness", "log",
+    "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "facts", "effects",
+    "witness", "log",
 })  # fmt: skip
 _MOST: Final = frozenset({"states"})
 _INDENT: Final = " " * 10
@@ -36,7 +37,7 @@ class Row:
     """One program; the names are those of the JSON. Those of _MORE are there with -v, those of _MOST with -vv.
 
     `source` is "file:line", `text` that line. `known` is what each register holds at the failure, `slice` what made it so, `states`
-    the log in the kernel's form.
+    the log in the kernel's form. `facts` and `effects` are what the proof found out, whole and in short.
     """
 
     section: str
@@ -59,6 +60,8 @@ class Row:
     fix: str | None
     warnings: tuple[Warned, ...]
     loops: tuple[str, ...]
+    facts: dict[str, Any] | None
+    effects: str | None
     witness: str | None
     log: str
     states: tuple[str, ...]
@@ -76,7 +79,7 @@ class Row:
         """What people read at that level."""
         head = f"{self.program} (section {self.section}, type {self.type}, {self.insns} instructions)"
         if self.accepted:
-            lines = [f"accepted  {head} in {self.seconds * 1000:.1f} ms"]
+            lines = [f"accepted  {head} in {self.seconds * 1000:.1f} ms", f"{_INDENT}{self.effects}"]
         else:
             lines = [f"REJECTED  {head}", *(_INDENT + each for each in self._failure(level))]
         lines += [f"{_INDENT}terminates: {loop}" for loop in self.loops]

@@ -15,6 +15,7 @@ from runtime.loader import program_type
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, Registry
 from runtime.verifier import Policy, Suspect, VerifiedProgram, causes, states, verify
+from xdp.cli import effects
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
 from xdp.cli.parallel import spread, workers
@@ -89,6 +90,8 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         fix=failure.fix if failure else None,
         warnings=verified.warnings if verified else (),
         loops=_loops(program, verified) if verified else (),
+        facts=effects.document(verified) if verified else None,
+        effects=effects.sentence(verified) if verified else None,
         witness=_witness(failure, spec, program, registry, arguments.witness) if failure and tried else None,
         log=failure.log if failure else "",
         states=states(program, kind, spec.maps, registry, policy) if arguments.verbose > 1 else (),

@@ -21,7 +21,8 @@ REPORT: Final = (
     *("elapsed_ns", "run_ns", "ns_per_packet", "packets_per_second"),
 )
 VERIFY_MORE: Final = (
-    "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "witness", "log",
+    "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "facts",
+    "effects", "witness", "log",
 )  # fmt: skip
 VERIFY: Final = ("section", "program", "type", "insns", "accepted", "error", "pc", "source", "seconds")
 VERDICTS: Final = ("XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT")
