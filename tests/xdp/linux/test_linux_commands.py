@@ -98,3 +98,54 @@ SEC("kprobe/f") int probe(void *ctx)
 """)
     with pytest.raises(UnsupportedError, match="perf_event_array: programs that use it can be verified"):
         load(data, registry=default_registry())
+
+
+def test_helpers_that_nothing_carries_out_are_the_users_error(tmp_path: Path) -> None:
+    """A program of a type that runs here, which looks a socket up and releases it, is verified, and not run."""
+    path = tmp_path / "lookup.o"
+    path.write_bytes(
+        compile_c("""
+SEC("xdp") int lookup(struct xdp_md *ctx)
+{
+    struct bpf_sock_tuple tuple = {};
+    struct bpf_sock *sock = bpf_sk_lookup_tcp(ctx, &tuple, sizeof tuple.ipv4, -1, 0);
+    if (!sock)
+        return 1;
+    int family = sock->family;
+    bpf_sk_release(sock);
+    return family == 2 ? 2 : 1;
+}
+""")
+    )
+    assert run_json("verify", str(path))[0]["accepted"]
+    for engine in ("jit", "interpreter"):
+        done = run("replay", str(path), MIXED, "--engine", engine)
+        assert done.returncode == 3
+        assert "calls bpf_sk_lookup_tcp: it is verified, and nothing here carries out that helper" in done.stderr
+
+
+@pytest.mark.parametrize(("kind", "values"), [("ARRAY_OF_MAPS", "array_of_maps"), ("HASH_OF_MAPS", "hash_of_maps")])
+def test_maps_of_maps_are_verified_and_not_made(kind: str, values: str) -> None:
+    """The program is accepted; the object is not loaded, and the message says so."""
+    data = compile_c(f"""
+struct {{
+    __uint(type, BPF_MAP_TYPE_{kind});
+    __uint(max_entries, 4);
+    __uint(key_size, 4);
+    __array(values, struct {{
+        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(max_entries, 4);
+        __type(key, __u32);
+        __type(value, __u64);
+    }});
+}} outer SEC(".maps");
+SEC("xdp") int inside(struct xdp_md *ctx)
+{{
+    __u32 key = 0;
+    void *inner = bpf_map_lookup_elem(&outer, &key);
+    __u64 *value = inner ? bpf_map_lookup_elem(inner, &key) : 0;
+    return value ? *value & 3 : 1;
+}}
+""")
+    with pytest.raises(UnsupportedError, match=f"{values}: programs that use it can be verified"):
+        load(data, registry=default_registry())
