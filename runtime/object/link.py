@@ -16,6 +16,7 @@ from typing import Final, final
 from runtime.errors import InputError, ObjectError, RelocationError
 from runtime.object.btf import Btf, Kind
 from runtime.object.btf_ext import InstructionInfo, between
+from runtime.object.prototypes import Prototypes
 from runtime.object.relocate import Reference, Relocator
 from runtime.object.sections import SLOT, Function, Layout
 from runtime.spec import LineInfo, Subprogram
@@ -70,6 +71,7 @@ class _Linker:
         self._relocator = relocator
         self._btf = btf
         self._info = info
+        self._prototypes = Prototypes(btf) if btf else None
         self._texts: dict[int, str] = {}
         self._files: dict[int, str] = {}
 
@@ -119,7 +121,8 @@ class _Linker:
         if described.kind is not Kind.FUNC:
             raise ObjectError(f"{function.name}: BTF describes it by a {described.kind.name}, not a function")
         visible = described.count == _GLOBAL and not function.hidden
-        return Subprogram(base, function.name, is_global=visible, btf_id=found[0].type)
+        signature = self._prototypes.signature(found[0].type) if visible and self._prototypes else None
+        return Subprogram(base, function.name, is_global=visible, btf_id=found[0].type, signature=signature)
 
     def _lines(self, function: Function, base: int) -> Iterator[LineInfo]:
         if self._info is None or self._btf is None:

@@ -8,7 +8,16 @@ from runtime.spec.environment import ENVIRONMENT_SIZE, ClockMode, Env
 from runtime.spec.extension import Extension
 from runtime.spec.maps import MapFlag, MapKind, MapSpec, SpecialField, UpdateFlag
 from runtime.spec.object import ObjectSpec
-from runtime.spec.program import AttachType, LineInfo, ProgramSpec, ProgramType, Section, Subprogram
+from runtime.spec.program import (
+    AttachType,
+    LineInfo,
+    Parameter,
+    ProgramSpec,
+    ProgramType,
+    Section,
+    Signature,
+    Subprogram,
+)
 from runtime.spec.prototype import (
     Arg,
     ArgType,
@@ -64,6 +73,7 @@ __all__ = [
     "NativeFunction",
     "ObjectSpec",
     "OpaqueType",
+    "Parameter",
     "PointerType",
     "ProgramSpec",
     "ProgramType",
@@ -71,6 +81,7 @@ __all__ = [
     "Registry",
     "ReturnType",
     "Section",
+    "Signature",
     "SpecialField",
     "StructType",
     "Subprogram",

@@ -14,7 +14,7 @@ from runtime.isa import Code
 from runtime.spec.context import ContextLayout
 from runtime.spec.prototype import NativeFunction, Prototype
 
-__all__ = ["AttachType", "LineInfo", "ProgramSpec", "ProgramType", "Section", "Subprogram"]
+__all__ = ["AttachType", "LineInfo", "Parameter", "ProgramSpec", "ProgramType", "Section", "Signature", "Subprogram"]
 
 
 @final
@@ -95,6 +95,29 @@ class Section:
 
 
 @final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parameter:
+    """A parameter of a function: a number, or a pointer to `size` bytes (0 when not known), to the struct of that name.
+
+    `tags` are what declaration tags say of it ("ctx", "nonnull", …), without their prefix "arg:".
+    """
+
+    pointer: bool
+    size: int = 0
+    struct: str = ""
+    tags: frozenset[str] = frozenset()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """What BTF says of a function; `scalar`: it returns a number or nothing."""
+
+    parameters: tuple[Parameter, ...]
+    scalar: bool
+
+
+@final
 @dataclass(frozen=True, slots=True)
 class Subprogram:
     """A function inside a program: the slot where it starts, its name, and whether BTF calls it global."""
@@ -103,6 +126,7 @@ class Subprogram:
     name: str
     is_global: bool = False
     btf_id: int = 0
+    signature: Signature | None = None
 
 
 @final

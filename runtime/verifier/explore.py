@@ -33,12 +33,14 @@ from runtime.isa import (
     Store,
     WideTail,
 )
+from runtime.spec import Subprogram
 from runtime.verifier.callbacks import call_back, callers, rounds
 from runtime.verifier.checker import check
 from runtime.verifier.compiled import GENERIC, Closure, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
+from runtime.verifier.functions import alone, call_by_signature, global_functions, movers
 from runtime.verifier.join import Stack, Waiting, nests
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotProven, Widening, thresholds
 from runtime.verifier.match import EVERYTHING, covers, kept
@@ -48,7 +50,7 @@ from runtime.verifier.prune import Checkpoint, Tally, Visited, begin, hides_poin
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import Sides, split
-from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called
+from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called, void_packet
 
 __all__ = ["Explorer"]
 
@@ -81,14 +83,20 @@ class Explorer:
     """One exploration of one program. `watcher`, for tests and logs, sees every state before its instruction."""
 
     def __init__(
-        self, platform: Platform, graph: Graph, watcher: Watcher | None = None, *, joins: bool = False
-    ) -> None:
-        """`joins`: states that wait at the same place become one (join.py), and none is compared with what was explored."""
+        self, platform: Platform, graph: Graph, watcher: Watcher | None = None, *, joins: bool = False, own: bool = False,
+    ) -> None:  # fmt: skip
+        """`joins`: states that wait at the same place become one (join.py), and none is compared with what was explored.
+
+        `own`: global functions are verified on their own (functions.py), not with each of their calls.
+        """
         self.platform = platform
         self.graph = graph
         self.notebook = Notebook()
         self.state = entry_state()
         self._watcher = watcher
+        self._own = global_functions(graph) if own else {}
+        self._movers = movers(platform, graph) if own else frozenset()
+        self._called: dict[int, Subprogram] = {}
         self._around = nests(graph) if joins else None
         self._prunes = platform.policy.prune and not joins
         self.tally = Tally()
@@ -108,7 +116,30 @@ class Explorer:
         """Explore everything; raises Rejected with the slot at fault. `state` is then the state that failed."""
         with _uncollected():
             self._explore(self.state, 0, self.platform.policy.steps)
+            done = 0
+            while done < len(self._called):  # they may call others
+                self._function(list(self._called.values())[done])
+                done += 1
         return self.notebook
+
+    def _function(self, function: Subprogram) -> None:
+        """Explore a global function from what is known of its parameters."""
+        try:
+            self.state = alone(self.platform, self.notebook, function)
+            self._explore(self.state, function.start, self.platform.policy.steps)
+        except Rejected as rejected:
+            message = f"{rejected.failure.message} (in the global function {function.name}, verified on its own)"
+            raise Rejected(Failure(rejected.failure.code, message), rejected.pc) from None
+
+    def _call(self, state: State, pc: int, start: int) -> int:
+        function = self._own.get(start)
+        if function is None:
+            return call_function(state, pc, start)
+        self._called[start] = function
+        call_by_signature(self.platform, self.notebook, state, pc, function)
+        if start in self._movers:
+            void_packet(state)
+        return pc + 1
 
     def _explore(self, state: State, pc: int, limit: int) -> None:
         """Follow every path from a state, until the notebook counts `limit` steps."""
@@ -333,7 +364,7 @@ class Explorer:
             case Jump(offset):
                 return pc + 1 + offset
             case CallLocal(offset):
-                return call_function(state, pc, pc + 1 + offset)
+                return self._call(state, pc, pc + 1 + offset)
             case CallHelper(number):
                 return self._helper(state, pc, number)
             case Exit():

@@ -19,6 +19,7 @@ from runtime.verifier.domains import DOMAIN
 from runtime.verifier.explore import Explorer, Watcher
 from runtime.verifier.failure import FailureCode, Rejected
 from runtime.verifier.flow import Graph, graph_of
+from runtime.verifier.functions import global_functions
 from runtime.verifier.notice import warnings_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
@@ -74,17 +75,25 @@ def prove(
 
 
 def _explored(explorer: Explorer, platform: Platform, graph: Graph, watcher: Watcher | None) -> Notebook:
-    """What is learnt path by path, or, where these are too many, with states joined; raises Rejected with the first cause."""
+    """What is learnt from the first tier that accepts the program; raises Rejected with the first cause.
+
+    Path by path; where paths are too many, with states joined; where there are global functions, with these on their own.
+    """
     try:
         return explorer.run()
     except Rejected as rejected:
-        if rejected.failure.code is not FailureCode.BUDGET or platform.policy.joins != "beyond":
-            raise
         first = rejected
-    try:
-        return Explorer(platform, graph, watcher, joins=True).run()
-    except Rejected:
-        raise first from None
+    others = []
+    if first.failure.code is FailureCode.BUDGET and platform.policy.joins == "beyond":
+        others.append(Explorer(platform, graph, watcher, joins=True))
+    if global_functions(graph):
+        others.append(Explorer(platform, graph, watcher, own=True))
+    for other in others:
+        try:
+            return other.run()
+        except Rejected:
+            pass
+    raise first
 
 
 def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> Suspect:

@@ -21,7 +21,7 @@ from runtime.verifier.references import lock_of, release
 from runtime.verifier.state import Frame, Slot, State
 from runtime.verifier.values import STALE, UNINIT, UNKNOWN, ZERO, Kind, Value, number
 
-__all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called"]
+__all__ = ["call_function", "call_helper", "leave", "load_packet", "tail_called", "void_packet"]
 
 _CALLER_SAVED: Final = range(1, 6)
 _MAX_ERRNO: Final = 4095
@@ -38,7 +38,7 @@ def call_helper(platform: Platform, notebook: Notebook, state: State, pc: int, h
     result = _result(platform, notebook, state, helper)
     _write_memory(platform, notebook, state, helper)
     if helper.prototype.invalidates_packet:
-        _invalidate(state)
+        void_packet(state)
     _settle(state, helper)
     registers = state.registers
     for register in _CALLER_SAVED:
@@ -57,7 +57,7 @@ def _settle(state: State, helper: Helper) -> None:
         state.lock = None
 
 
-def _invalidate(state: State) -> None:
+def void_packet(state: State) -> None:
     """Every packet pointer, and every distance to the packet's end, is void."""
     state.replace(lambda v: STALE if v.kind in _PACKET_KINDS else v._replace(length=None) if v.length else v)
     state.room.clear()
@@ -70,7 +70,7 @@ def tail_called(state: State, pc: int) -> State | None:
     if any(frame.callback is not None for frame in state.frames):
         raise Rejected(Failure(FailureCode.HELPER, "a callback makes a tail call"), pc)
     twin = state.fork()
-    _invalidate(twin)
+    void_packet(twin)
     twin.registers[0] = UNKNOWN
     return twin
 
