@@ -21,7 +21,7 @@ from runtime.spec import ObjectSpec, Registry
 from runtime.verifier import Facts, FailureCode, Policy, Suspect
 from xdp.hooks import Hook
 
-__all__ = ["Witness", "find_witness"]
+__all__ = ["Witness", "find_witness", "unseen"]
 
 _LENGTHS: Final = (60, 14, 0, 1, 34, 42, 54, 128, 1514)
 _RUNS: Final = 600
@@ -40,6 +40,11 @@ _RULES: Final[Mapping[str, str]] = {
     FailureCode.POINTER_ARITHMETIC: "such arithmetic is refused, even where the result lies in the program's memory",
     FailureCode.ALIGNMENT: "some processors carry it out, and others do not",
     FailureCode.HELPER_ARG: "the helper does not take an argument of this kind, whatever its value",
+}
+_LIMITS: Final[Mapping[str, str]] = {
+    FailureCode.BUDGET: "the proof ran out of steps, which says nothing against the program: it may be safe",
+    FailureCode.LOOP: "no input was found with which the loop goes on for ever; it may end by chance, or by what others do, "
+    "and nothing bounds it",
 }
 _FIELDS: Final = {"ingress_ifindex": 1, "rx_queue_index": 0}
 """Fields of the context that a run can be given, and what they are otherwise."""
@@ -75,6 +80,11 @@ class _Input:
     def copy(self) -> _Input:
         entries = {name: dict(held) for name, held in self.entries.items()}
         return _Input(bytearray(self.packet), entries, dict(self.context))
+
+
+def unseen(error: VerificationError) -> str:
+    """Why no witness was found, as far as that is known."""
+    return _LIMITS.get(error.code, "no input was found that does it, and this may be a limit of the analysis")
 
 
 def find_witness(error: VerificationError, spec: ObjectSpec, registry: Registry) -> Witness | None:

@@ -40,7 +40,10 @@ def check_call(platform: Platform, state: State, number: int) -> Failure | None:
     if helper is None:
         known = platform.registry.helper(number)
         name = f"bpf_{known.name}" if known else f"helper {number}"
-        return Failure(FailureCode.HELPER, f"{name} may not be called from {platform.program_type.name} programs")
+        return Failure(
+            FailureCode.HELPER,
+            f"{name} may not be called from {platform.program_type.name} programs: use a helper of this type, or do without",
+        )
     if state.lock is not None and not (helper.prototype.unlocks or helper.prototype.locks):
         return Failure(FailureCode.LOCK, f"calls bpf_{helper.name} while a lock is held: unlock it first")
     if helper.builtin == "tail_call":
@@ -99,7 +102,9 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
                 return None
             if value.kind is not Kind.CONTEXT or value.offset:
                 moved = f", moved by {value.offset}" if value.offset else ""
-                return _bad(f"r{position} is {value.kind.words}{moved}; the context as the program got it is wanted")
+                return _bad(
+                    f"r{position} is {value.kind.words}{moved}; the context as the program got it is wanted: pass the context itself, not a member of it"
+                )
             return None
         case _ if arg.type in OBJECT_ARGUMENTS:
             return check_object(platform, state, helper, position, arg)

@@ -142,7 +142,10 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
     if left.kind is Kind.NUMBER and group == left.kind:
         return None
     if Kind.HALF in (left.kind, group) and platform.policy.leaks == "reject":
-        return Failure(FailureCode.LEAK, "compares half of a packet pointer: the outcome tells where memory lies")
+        return Failure(
+            FailureCode.LEAK,
+            "compares half of a packet pointer: the outcome tells where memory lies: compare whole pointers",
+        )
     null_test = (zero or (left.kind is Kind.NUMBER and left.number is ZERO)) and wanted.op in _UNSIGNED
     related = _GROUPS[left.kind] == group and (wanted.op in _EQUAL or (inside and wanted.op in _ORDER))
     if platform.policy.leaks == "warn" or (wanted.width == 64 and (null_test or related)):
@@ -211,7 +214,7 @@ def _revealed(platform: Platform, value: Value, name: str, what: str) -> Failure
 def _no_math(message: str) -> Failure:
     return Failure(
         FailureCode.POINTER_ARITHMETIC,
-        f"{message} is not allowed: pointers into the packet, the stack and map values move by + and - of numbers, in 64 bits",
+        f"{message} is not allowed: pointers into the packet, the stack and map values move by + and - of numbers, in 64 bits: compute with the distance between two of them",
     )
 
 
@@ -249,7 +252,8 @@ def _access(platform: Platform, state: State, wanted: Access) -> Failure | None:
         )
     if value.kind is Kind.CONTEXT and value.offset:
         return Failure(
-            FailureCode.CONTEXT, f"r{wanted.base} is the context, moved by {value.offset}; it is used unmoved"
+            FailureCode.CONTEXT,
+            f"r{wanted.base} is the context, moved by {value.offset}: read its members through the context itself",
         )
     if value.kind is Kind.CONTEXT:
         return _context(platform, value.offset + wanted.offset, wanted)
@@ -281,7 +285,9 @@ def _storable(platform: Platform, state: State, wanted: Storable) -> Failure | N
             f"r{wanted.value} is {value.kind.words}; storing it through {base.kind.words} leaks it: store a number",
         )
     if wanted.size != 8:
-        return Failure(FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; it is stored whole or not at all")
+        return Failure(
+            FailureCode.STACK, f"r{wanted.value} is {value.kind.words}; it is stored whole or not at all: store 8 bytes"
+        )
     if value.kind is Kind.STACK and value.target > base.target:
         return Failure(FailureCode.STACK, "a pointer to the function's own stack is stored in a caller's")
     if base.number.const is None:

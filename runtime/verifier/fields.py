@@ -25,7 +25,10 @@ def check_field(layout: ContextLayout, offset: int, size: int, *, write: bool) -
     if size not in widths:
         name = f"{layout.name}.{field.name}"
         if not widths:
-            return Failure(FailureCode.CONTEXT, f"{name} may not be {verb} by programs of this type")
+            return Failure(
+                FailureCode.CONTEXT,
+                f"{name} may not be {verb} by programs of this type: keep such a number in a variable or a map",
+            )
         ways = " or ".join(map(str, sorted(widths)))
         return Failure(
             FailureCode.CONTEXT,

@@ -14,6 +14,7 @@ from typing import Final, final
 from runtime.isa import Atomic, CallHelper, Instruction, Load, Store
 from runtime.spec import ContextField, FieldKind, LineInfo, MapSpec, ProgramSpec
 from runtime.verifier.failure import FailureCode, Rejected
+from runtime.verifier.flow import registers
 from runtime.verifier.state import META_BASE, State
 from runtime.verifier.values import Kind, Value
 
@@ -26,6 +27,7 @@ _RETURN: Final = re.compile(r"\breturn\s+([A-Z][A-Z0-9_]*|-?\d+)\s*;")
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _ARGUMENT: Final = re.compile(r"argument (\d)")
 _BYTEWISE: Final = re.compile(r"\b(?:void|char|__u8|uint8_t|u8)\s*\*\s*$")
+_NEAR: Final = 32  # instructions that are looked at behind the failure
 _TYPES: Final = frozenset({"void", "char", "int", "long", "unsigned", "volatile", "const", "struct", "sizeof"})
 
 
@@ -70,7 +72,7 @@ class _Fix:
         value = self.state.registers[register]
         match self.rejected.failure.code:
             case FailureCode.PACKET_OOB:
-                return self._room(value, register, value.offset + offset + size)
+                return self._room(value, register, value.offset + self._furthest(register, offset + size))
             case FailureCode.STALE_POINTER:
                 return self._again(register, offset + size)
             case FailureCode.NULL_DEREF:
@@ -94,6 +96,19 @@ class _Fix:
                 return (int(number[1]), 0, 0) if number else None
             case _:
                 return None
+
+    def _furthest(self, register: int, end: int) -> int:
+        """The last byte that the same line touches through the register: members are read one by one."""
+        line = self._line
+        for pc in range(self.rejected.pc, min(self.rejected.pc + _NEAR, len(self.spec.code))):
+            instruction = self.spec.code[pc]
+            place = self._place(instruction) if isinstance(instruction, Load | Store | Atomic) else None
+            here = self.spec.line_at(pc)
+            if place is not None and place[0] == register and line and here and line.line == here.line:
+                end = max(end, place[1] + place[2])
+            if registers(instruction)[1] >> register & 1:
+                break
+        return end
 
     @property
     def _line(self) -> LineInfo | None:

@@ -128,7 +128,10 @@ def _check_packet(
         span = f"byte {start}" if size == 1 else f"bytes {start} to {start + size - 1}"
         touched = f"{'writes' if write else 'reads'} {span} of the {name}"
         if start < 0:
-            return Failure(FailureCode.PACKET_OOB, f"{touched}, before its start: nothing proves what lies there")
+            return Failure(
+                FailureCode.PACKET_OOB,
+                f"{touched}, before its start: nothing proves what lies there: begin at the start, with an offset of 0 or more",
+            )
         return Failure(FailureCode.PACKET_OOB, _missing_check(value, touched, start + size, room, limit))
     return None
 

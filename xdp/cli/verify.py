@@ -127,11 +127,11 @@ def _witness(
     """Whether the failure was seen to happen; its packet goes to the target, as a capture of one frame."""
     from netdev.capture import PcapWriter
     from netdev.port import pack
-    from xdp.witness import find_witness
+    from xdp.witness import find_witness, unseen
 
     found = find_witness(failure, spec, registry)
     if found is None:
-        return "not confirmed: no input was found that does it, and this may be a limit of the analysis"
+        return f"not confirmed: {unseen(failure)}"
     if target is not None:
         with PcapWriter(target) as file:
             file.write(pack([found.packet], timestamps=[0]))

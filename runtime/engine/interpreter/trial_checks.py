@@ -307,7 +307,9 @@ class Checks:
         what = self._address(machine, left) or self._address(machine, right)
         made = ALU[instruction.op](left & mask, right & mask, instruction.width) & mask
         if what and not self._address(machine, made):
-            return f"makes {made:#x} of {what}, which is no place in the program's memory and another one on every run"
+            return (
+                f"computes a number from {what}, which is no place in the program's memory and another one on every run"
+            )
         return None
 
     def _zero_size(self, instruction: Instruction, r: Registers) -> str | None:

@@ -31,7 +31,7 @@ FOLDER: Final = Path(__file__).parent
 class Case:
     """A program: the mistake in a sentence, and what the verifier says of it.
 
-    `error` is the code of a rejection with the line that it names, or `warning` the beginning of a warning; `line` is 0
+    `error` is the code of a rejection with the line that it names, or `warning` the code of a warning; `line` is 0
     where the place is a matter of chance. `steps` is the budget. `text` is the file with both branches of FIXED.
     """
 

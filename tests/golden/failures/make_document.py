@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Final, final
 
 from runtime.errors import VerificationError
-from runtime.verifier import FailureCode, Policy
+from runtime.verifier import FailureCode, Policy, WarningCode
 from tests.golden.failures.cases import CASES, FOLDER, Case, compiled, judge, resolved
-from tests.golden.failures.prose import PROSE
+from tests.golden.failures.prose import PROSE, WARNINGS
 from xdp.cli import main
 from xdp.cli.exits import Exit
 
@@ -116,23 +116,25 @@ def _rejection(case: Case) -> _Verdict:
 
 
 def _printed(case: Case, data: bytes) -> str:
-    """The program and the cause, as the command prints them."""
+    """The program, the cause, the fix and the witness, as the command prints them."""
     out = io.StringIO()
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(out):
         target = Path(folder) / f"{case.name}.o"
         target.write_bytes(data)
         code = main(["verify", str(target)])
     assert code == Exit.REJECTED, case.name
-    return "\n".join(out.getvalue().splitlines()[:2])
+    return "\n".join(out.getvalue().splitlines()[:4])
 
 
 def _warned() -> str:
-    text = "## Warnings\n\nThese programs are accepted with a warning, since what they do is harmless here.\n"
-    for case in (case for case in CASES if case.warning):
-        (warning,) = judge(case, compiled(case.name, resolved(case, fixed=False))).warnings
-        title = f"**Warning**, among what `xdpsim verify {case.name}.o` prints"
-        verdict = _Verdict(title=title, printed=f"warning: {warning}", line=0)
-        text += "\n" + _example(case, verdict) + "**Fix.**\n" + _difference(case)
+    text = "## Warnings\n\nThese programs are accepted with a warning, since what they do is harmless here, or a matter of policy.\n"
+    for code in WarningCode:
+        text += f"\n### {code} (warning)\n\n{_filled(WARNINGS[code])}\n"
+        for case in (case for case in CASES if case.warning == code):
+            (warning,) = judge(case, compiled(case.name, resolved(case, fixed=False))).warnings
+            title = f"**Warning**, among what `xdpsim verify {case.name}.o` prints"
+            verdict = _Verdict(title=title, printed=f"warning: {warning}", line=0)
+            text += "\n" + _example(case, verdict) + "**Fix.**\n" + _difference(case)
     return text
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple, final
 
-from runtime.verifier import FailureCode
+from runtime.verifier import FailureCode, WarningCode
 
-__all__ = ["PROSE", "Prose"]
+__all__ = ["PROSE", "WARNINGS", "Prose"]
 
 
 @final
@@ -175,4 +175,14 @@ PROSE: Final[Mapping[FailureCode, Prose]] = {
         "A `struct bpf_spin_lock`, a `struct bpf_timer` and the like lie inside of values, and only their helpers touch them.",
         "Use the helpers, and copy the other members one by one.",
     ),
+}
+
+WARNINGS: Final[Mapping[WarningCode, str]] = {
+    WarningCode.LEAK: 'With `--leaks warn` (`Policy(leaks="warn")`): an address becomes visible outside the program, as under `leak` '
+    "above. Without it the program is rejected.",
+    WarningCode.UNINIT_STACK: "Stack is read that no path, or not every path, has written. Frames start as zeroes here, and hold what "
+    "was there before on other systems. Set all of a structure, its padding included. `--uninitialised-stack allow` keeps quiet.",
+    WarningCode.UNREACHABLE: "No jump leads to some code. It is often left from a mistake in a condition. `--unreachable allow` keeps quiet.",
+    WarningCode.DIVISION: "With `--division-by-zero warn`: a divisor may be 0. The result is defined (0, and for a remainder the dividend), "
+    "and seldom what was meant. Leave when the divisor is 0.",
 }

@@ -1,4 +1,4 @@
-// warning: reads stack that was not written on every path
+// warning: uninit_stack
 // Looks up a key of which the padding was not set.
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
