@@ -137,6 +137,7 @@ def _comparable(platform: Platform, state: State, wanted: Comparable) -> Failure
             right = state.registers[index]
             group, zero = _GROUPS[right.kind], right.kind is Kind.NUMBER and right.number is ZERO
             inside = group is Kind.PACKET or (right.target == left.target and group not in _APART)
+            inside |= group is Kind.MEMORY and 0 != right.ref == left.ref
         case _:
             assert_never(wanted.right)
     if left.kind is Kind.NUMBER and group == left.kind:
