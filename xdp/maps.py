@@ -177,7 +177,7 @@ _SLOTS: Final = {**_DEVMAP.ops, MapOp.REDIRECT: slot_redirect}
 XDP_MAP_KINDS: Final[tuple[MapKind, ...]] = (
     _DEVMAP,
     replace(_DEVMAP, id=16, name="cpumap", ops=_SLOTS, value_is="cpu"),
-    replace(_DEVMAP, id=17, name="xskmap", size=sockets_size, ops=_SLOTS, value_is="socket"),
+    replace(_DEVMAP, id=17, name="xskmap", size=sockets_size, ops=_SLOTS, value_is="socket", struct="xdp_sock"),
     replace(
         _CORE["hash"],
         id=25,

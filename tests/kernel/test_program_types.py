@@ -270,11 +270,8 @@ MAPS = {
 }  # fmt: skip
 """Map types with a definition that the kernel takes: key size, value size, entries, flags."""
 
-LOOKUP, DELETE = 1, 3
-NO_OPERATION = {
-    (LOOKUP, 17): "an element is not the AF_XDP socket that the kernel gives",
-    **{(DELETE, number): "maps of sockets are not changed by programs" for number in (15, 18)},
-}
+DELETE = 3
+NO_OPERATION = {(DELETE, number): "maps of sockets are not changed by programs" for number in (15, 18)}
 """What the kernel allows and we do not, by helper and map type."""
 
 

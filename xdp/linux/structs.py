@@ -63,7 +63,7 @@ LINUX_STRUCTS: Final = (
     KernelStruct(
         name="xdp_sock",
         words="an AF_XDP socket",
-        layout=_layout("bpf_xdp_sock", 4, members("queue_id", 0)),
+        layout=_layout("bpf_xdp_sock", 4, ()),  # of which there is a number here, and no queue
         passes_as=_SOCKET,
     ),
     *(

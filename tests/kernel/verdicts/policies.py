@@ -111,11 +111,6 @@ POLICIES: Final = (
         covers=_only_kernel("bad_deref", "is a map,"),
     ),
     Difference(
-        name="structs of the kernel",
-        why="The kernel lets programs read its own structs by BTF; they are not followed here.",
-        covers=_only_kernel("bad_deref", "whose fields differ from kernel to kernel"),
-    ),
-    Difference(
         name="maps of sockets",
         why="Sockets in maps are not given to programs here, and programs do not put them there.",
         covers=_only_kernel("helper_arg", "(sockmap) does not allow", "(sockhash) does not allow"),
