@@ -84,7 +84,7 @@ def states(
 ) -> tuple[str, ...]:
     """Every state that the verifier sees, in the kernel's log form."""
     from runtime.verifier.prove import prove
-    from runtime.verifier.states import StateLog
+    from runtime.verifier.statelog import StateLog
 
     numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
     names = {number: helper.name for number in numbers if (helper := registry.helper(number)) is not None}
