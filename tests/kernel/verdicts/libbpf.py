@@ -21,6 +21,10 @@ __all__ = ["Libbpf", "last_words"]
 
 _LOG_SIZE: Final = 1 << 20
 _STATISTICS: Final = 4  # BPF_LOG_STATS: the reason of a refusal and the count of steps, no states
+_SIZED: Final = frozenset({1, 2, 5, 6, 9, 10, 14, 16, 17, 25})
+"""Types of maps that must have entries: hashes, arrays, and the maps of targets that are like them."""
+
+_ENTRIES: Final = 64
 _PROCESSED: Final = re.compile(r"processed (\d+) insns")
 _Printer: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 _HANDLE: Final = ctypes.c_void_p
@@ -49,6 +53,9 @@ class Libbpf:
             ("bpf_object__next_map", _HANDLE, (_HANDLE, _HANDLE)),
             ("bpf_object__load", ctypes.c_int, (_HANDLE,)),
             ("bpf_object__close", None, (_HANDLE,)),
+            ("bpf_map__type", ctypes.c_int, (_HANDLE,)),
+            ("bpf_map__max_entries", ctypes.c_uint, (_HANDLE,)),
+            ("bpf_map__set_max_entries", ctypes.c_int, (_HANDLE, ctypes.c_uint)),
             ("bpf_map__set_pin_path", ctypes.c_int, (_HANDLE, ctypes.c_char_p)),
             ("bpf_program__name", ctypes.c_char_p, (_HANDLE,)),
             ("bpf_program__section_name", ctypes.c_char_p, (_HANDLE,)),
@@ -84,7 +91,7 @@ class Libbpf:
             self._bpf.bpf_program__set_autoload(each, self._name(each) == name)
             self._bpf.bpf_program__set_log_buf(each, self._log, _LOG_SIZE)
             self._bpf.bpf_program__set_log_level(each, _STATISTICS)
-        self._unpin(handle)
+        self._prepare_maps(handle)
         self._log[0] = b"\0"
         self._said.clear()
         started = time.process_time()
@@ -109,11 +116,13 @@ class Libbpf:
             raise OSError(ctypes.get_errno(), f"{path.name}: {'; '.join(self._said) or 'libbpf cannot open it'}")
         return int(handle)
 
-    def _unpin(self, handle: int) -> None:
-        """No map is to be left in the BPF file system."""
+    def _prepare_maps(self, handle: int) -> None:
+        """No map is to be left in the BPF file system; maps whose size the user sets before loading get one."""
         each = self._bpf.bpf_object__next_map(handle, None)
         while each:
             self._bpf.bpf_map__set_pin_path(each, None)
+            if self._bpf.bpf_map__type(each) in _SIZED and not self._bpf.bpf_map__max_entries(each):
+                self._bpf.bpf_map__set_max_entries(each, _ENTRIES)
             each = self._bpf.bpf_object__next_map(handle, each)
 
     def _each(self, handle: int) -> Iterator[int]:
