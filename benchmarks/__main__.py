@@ -33,6 +33,7 @@ import xdp
 from benchmarks.limits import hot_time, is_copied, limited_by, loop_time
 from benchmarks.scan import Scan, scans
 from benchmarks.traffic import frames_for
+from benchmarks.verifier import VERIFIER_HEAD, Verification, verifications, verifier_line
 from netdev.port import FrameBatch
 from runtime.errors import XdpsimError
 from runtime.loader import LoadedObject
@@ -172,7 +173,7 @@ def machine() -> str:
     )
 
 
-def table(rows: Sequence[Row], scanned: Sequence[Scan], seconds: float) -> str:
+def table(rows: Sequence[Row], scanned: Sequence[Scan], verified: Sequence[Verification], seconds: float) -> str:
     """The results in Markdown."""
     lines = [
         "# Results",
@@ -198,6 +199,11 @@ def table(rows: Sequence[Row], scanned: Sequence[Scan], seconds: float) -> str:
         "| frames | file | written in pieces of | ms min | ms median | million records/s (median) | GB/s |",
         "| ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(_scan_line(each) for each in scanned),
+        "",
+        "The verifier on synthetic programs, from the object in memory to the verdicts, in one process:",
+        "",
+        *VERIFIER_HEAD,
+        *map(verifier_line, verified),
     ]
     return "\n".join(lines) + "\n"
 
@@ -240,7 +246,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         print("measuring the index scan …", file=sys.stderr)
         scanned = list(scans(Path(folder), arguments.rounds))
-    text = table(rows, scanned, time.monotonic() - started)
+    print("measuring the verifier …", file=sys.stderr)
+    verified = list(verifications())
+    text = table(rows, scanned, verified, time.monotonic() - started)
     print(text)
     if arguments.write:
         arguments.write.mkdir(parents=True, exist_ok=True)
@@ -249,6 +257,7 @@ def main() -> int:
             "machine": machine(),
             "rows": [{**asdict(row), "ratio": row.ratio, "limit": row.limit} for row in rows],
             "index": [asdict(each) | {"records_per_second": each.records_per_second} for each in scanned],
+            "verifier": [asdict(each) | {"microseconds_per_step": each.microseconds_per_step} for each in verified],
         }
         (arguments.write / "results.json").write_text(json.dumps(document, indent=2) + "\n")
     return 0
