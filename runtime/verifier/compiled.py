@@ -6,11 +6,27 @@ that they would make; where it is not sure it changes nothing and answers GENERI
 
 from __future__ import annotations
 
-from runtime.isa import Alu, AluOp, Branch, ByteSwap, Instruction, Jump, Load, LoadImm64, MoveSigned, Negate, Store
+from runtime.isa import (
+    Alu,
+    AluOp,
+    Branch,
+    ByteSwap,
+    Instruction,
+    Jump,
+    Load,
+    LoadImm64,
+    LoadMap,
+    LoadMapValue,
+    MoveSigned,
+    Negate,
+    Store,
+)
 from runtime.verifier.compiled_branch import branch
 from runtime.verifier.compiled_memory import load, store
 from runtime.verifier.compiled_numbers import alu, constant, move, unary
 from runtime.verifier.compiled_values import GENERIC, Closure, Run
+from runtime.verifier.state import State
+from runtime.verifier.values import ZERO, Kind, Value
 
 __all__ = ["GENERIC", "Closure", "compile_program"]
 
@@ -31,6 +47,10 @@ def _compile(run: Run, pc: int, instruction: Instruction) -> Closure:
             found = unary(pc, instruction)
         case LoadImm64(dst, value):
             found = constant(pc + 2, dst, value)
+        case LoadMap(dst, index):
+            found = _address(run, pc, dst, Value(Kind.MAP, ZERO, 0, 0, index))
+        case LoadMapValue(dst=dst, map=index, offset=offset):
+            found = _address(run, pc, dst, Value(Kind.MAP_VALUE, ZERO, offset, 0, index))
         case Load():
             found = load(run, pc, instruction)
         case Store():
@@ -46,6 +66,23 @@ def _compile(run: Run, pc: int, instruction: Instruction) -> Closure:
 
 def _generic(_state: object) -> int:
     return GENERIC
+
+
+def _address(run: Run, pc: int, dst: int, made: Value) -> Closure:
+    """A map, or a place in a map's only value: judged once, since the state has no part in that."""
+    following = pc + 2
+    judged = False
+
+    def closure(state: State) -> int:
+        nonlocal judged
+        if not judged:
+            run.judge(state, pc)
+            judged = True
+        run.notebook.maps.add(made.target)
+        state.registers[dst] = made
+        return following
+
+    return closure
 
 
 def _jump(target: int) -> Closure:

@@ -128,7 +128,9 @@ def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides
     twin = state.fork()
     equal, unequal = (twin, state) if branch.op is JumpOp.JEQ else (state, twin)
     if _is_zero(other):
-        equal.replace(lambda v: number(ZERO, 0) if v.kind is pointer.kind and v.id == pointer.id else v)
+        equal.replace_named(
+            pointer.id, lambda v: number(ZERO, 0) if v.kind is pointer.kind and v.id == pointer.id else v
+        )
         if pointer.ref == pointer.id:  # nothing was acquired
             equal.references = tuple(each for each in equal.references if each != pointer.ref)
         _not_null(unequal, pointer)
@@ -140,7 +142,9 @@ def _null_test(state: State, branch: Branch, left: Value, right: Value) -> Sides
 def _not_null(state: State, pointer: Value) -> None:
     kind, keeps = NOT_NULL[pointer.kind], pointer.id < 0 or pointer.kind is Kind.MAP_OR_NULL
     ident = pointer.id if keeps else 0
-    state.replace(lambda v: v._replace(kind=kind, id=ident) if v.kind is pointer.kind and v.id == pointer.id else v)
+    state.replace_named(
+        pointer.id, lambda v: v._replace(kind=kind, id=ident) if v.kind is pointer.kind and v.id == pointer.id else v
+    )
 
 
 def _order(state: State, branch: Branch, left: Value, right: Value) -> Sides:
@@ -182,4 +186,4 @@ def _prove(state: State, pointer: Value, *, beyond: int) -> None:
         scalar = DOMAIN.meet(pointer.number, DOMAIN.unsigned_range(0, MAX_LENGTH - room))
         if scalar is not None:
             kind, ident = pointer.kind, pointer.id
-            state.replace(lambda v: v._replace(number=scalar) if v.kind is kind and v.id == ident else v)
+            state.replace_named(ident, lambda v: v._replace(number=scalar) if v.kind is kind and v.id == ident else v)
