@@ -101,6 +101,8 @@ class LoadedObject:
         """The program of that name, or the only one; raises InputError that lists the choices."""
         if name is not None:
             found = self._programs.get(name)
+            if found is None and name in (reasons := dict(self.spec.unsupported)):
+                raise UnsupportedError(f"{self.spec.name}: {reasons[name]}")
             if found is None:
                 raise InputError(f"{self.spec.name}: no program {name!r}; there is {_choices(self._programs)}")
             return found

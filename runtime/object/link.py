@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
-from runtime.errors import InputError, ObjectError, RelocationError
+from runtime.errors import InputError, ObjectError, RelocationError, UnsupportedError
 from runtime.object.btf import Btf, Kind
 from runtime.object.btf_ext import InstructionInfo, between
 from runtime.object.prototypes import Prototypes
@@ -21,7 +21,7 @@ from runtime.object.relocate import Reference, Relocator
 from runtime.object.sections import SLOT, Function, Layout
 from runtime.spec import LineInfo, Subprogram
 
-__all__ = ["LinkedProgram", "link"]
+__all__ = ["LinkedProgram", "UnlinkedProgram", "link"]
 
 _MAX_PROGRAM: Final = 1_000_000
 _MAX_OBJECT: Final = 1 << 20
@@ -42,9 +42,18 @@ class LinkedProgram:
     lines: tuple[LineInfo, ...]
 
 
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnlinkedProgram:
+    """A program that asks for what is not at hand here, and why."""
+
+    name: str
+    error: UnsupportedError
+
+
 def link(
     layout: Layout, relocator: Relocator, btf: Btf | None, info: InstructionInfo | None
-) -> Iterator[LinkedProgram]:
+) -> Iterator[LinkedProgram | UnlinkedProgram]:
     """The programs of an object in the order of the file; raises ObjectError and RelocationError."""
     linker = _Linker(layout, relocator, btf, info)
     seen: set[str] = set()
@@ -57,7 +66,10 @@ def link(
             linked = linker.link(function)
         except InputError as error:
             error.add_note(f"in program {function.name!r} of section {function.section.name!r}")
-            raise
+            if not isinstance(error, UnsupportedError):
+                raise
+            yield UnlinkedProgram(name=function.name, error=error)
+            continue
         slots += len(linked.code) // SLOT
         if slots > _MAX_OBJECT:
             raise ObjectError(f"programs of more than {_MAX_OBJECT} instructions in all")

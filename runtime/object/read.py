@@ -12,7 +12,7 @@ from runtime.isa import decode
 from runtime.object.btf import Btf
 from runtime.object.btf_ext import read_btf_ext
 from runtime.object.elf import SymbolType, read_elf
-from runtime.object.link import LinkedProgram, link
+from runtime.object.link import LinkedProgram, UnlinkedProgram, link
 from runtime.object.mapdefs import read_maps
 from runtime.object.relocate import Relocator
 from runtime.object.sections import Layout, survey, takes_relocations
@@ -26,7 +26,7 @@ def read_object(data: bytes, *, name: str) -> ObjectSpec:
     """Read an object that clang made for BPF; `name`, usually the file's without ".o", is what libbpf names data maps by.
 
     Raises ObjectError for what does not hold together, RelocationError for references that lead nowhere, DecodeError for
-    bytes that are no instruction and UnsupportedError for what needs a running kernel.
+    bytes that are no instruction and UnsupportedError when every program needs a running kernel.
     """
     try:
         return _read(data, name)
@@ -42,9 +42,15 @@ def _read(data: bytes, name: str) -> ObjectSpec:
     maps = read_maps(layout, btf, object_name=name)
     relocator = Relocator(layout, maps, btf, info)
     linked = tuple(link(layout, relocator, btf, info))  # all sizes are judged before anything is decoded
-    programs = tuple(_program(each, layout.license) for each in linked)
+    unlinked = [each for each in linked if isinstance(each, UnlinkedProgram)]
+    if unlinked and len(unlinked) == len(linked):
+        raise unlinked[0].error
+    programs = tuple(_program(each, layout.license) for each in linked if isinstance(each, LinkedProgram))
+    unsupported = tuple((each.name, str(each.error)) for each in unlinked)
     types = None if btf is None else BtfTypes(btf, dict(_shapes(layout)))
-    return ObjectSpec(name=name, programs=programs, maps=maps.specs, license=layout.license, types=types)
+    return ObjectSpec(
+        name=name, programs=programs, maps=maps.specs, license=layout.license, types=types, unsupported=unsupported
+    )
 
 
 def _program(linked: LinkedProgram, license_text: str) -> ProgramSpec:

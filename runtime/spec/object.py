@@ -20,10 +20,14 @@ __all__ = ["ObjectSpec"]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectSpec:
-    """Programs and maps of one object, in the order of the file; `types` is its BTF, read, or None."""
+    """Programs and maps of one object, in the order of the file; `types` is its BTF, read, or None.
+
+    `unsupported` are programs that ask for what is not at hand here: name and reason.
+    """
 
     name: str
     programs: tuple[ProgramSpec, ...]
     maps: tuple[MapSpec, ...]
     license: str = ""
     types: TypeTable | None = field(default=None, repr=False)
+    unsupported: tuple[tuple[str, str], ...] = ()

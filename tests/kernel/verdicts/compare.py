@@ -43,7 +43,9 @@ def _pair(found: ObjectSpec | InputError, name: str, section: str, kernel: Verdi
     registry = default_registry()
     spec = next((each for each in found.programs if each.name == name), None)
     kind = type_of(spec, registry) if spec else None
-    if spec is None or kind is None:
+    if name in (reasons := dict(found.unsupported)):
+        ours = Verdict(accepted=None, message=reasons[name])
+    elif spec is None or kind is None:
         ours = Verdict(accepted=None, message=f"section {section!r} names no type that is known here")
     else:
         ours = judge(spec, kind, found.maps, registry, policy=policy)
