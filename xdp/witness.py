@@ -14,7 +14,7 @@ from typing import Final, final
 
 from netdev.port import pack
 from runtime.engine.interpreter.trial import STEP_LIMIT, Course, Decision, Origin, Trial
-from runtime.errors import MapError, VerificationError, XdpsimError
+from runtime.errors import MapError, UnsupportedError, VerificationError, XdpsimError
 from runtime.loader import LoadedObject
 from runtime.maps import possible_cpus
 from runtime.spec import ObjectSpec, Registry
@@ -92,7 +92,17 @@ def find_witness(error: VerificationError, spec: ObjectSpec, registry: Registry)
     suspect = error.suspect
     if not isinstance(suspect, Suspect) or suspect.program_type.driver is None:
         return None
+    if not all(_is_made_here(registry, each.kind) for each in spec.maps):
+        return None
     return _Search(suspect, spec, registry).run()
+
+
+def _is_made_here(registry: Registry, number: int) -> bool:
+    """Whether maps of that type can be made, and not only verified."""
+    try:
+        return not registry.map_kind(number).verified_only
+    except UnsupportedError:
+        return False
 
 
 @final

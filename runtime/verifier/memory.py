@@ -162,7 +162,8 @@ def _check_map_value(
         if low < each.offset + each.size and each.offset < high:
             return Failure(
                 FailureCode.SPECIAL,
-                f"touches the {each.type} at offset {each.offset} of a value of {spec.name!r}: only its helpers may",
+                f"touches the {each.type} at offset {each.offset} of a value of {spec.name!r}, as only its helpers may: "
+                "access the members around it one by one",
             )
     if aligned and (value.number.mask & size - 1 or (value.number.value + start) % size):
         return Failure(

@@ -149,3 +149,23 @@ SEC("xdp") int inside(struct xdp_md *ctx)
 """)
     with pytest.raises(UnsupportedError, match=f"{values}: programs that use it can be verified"):
         load(data, registry=default_registry())
+
+
+def test_a_rejection_is_told_where_no_trial_can_be_made(tmp_path: Path) -> None:
+    """A program that keeps a record of a ring buffer is rejected for that, though nothing here makes ring buffers."""
+    path = tmp_path / "kept.o"
+    path.write_bytes(
+        compile_c("""
+struct { __uint(type, BPF_MAP_TYPE_RINGBUF); __uint(max_entries, 4096); } events SEC(".maps");
+SEC("xdp") int kept(struct xdp_md *ctx)
+{
+    long *record = bpf_ringbuf_reserve(&events, 8, 0);
+    if (record)
+        *record = 1;
+    return 2;
+}
+""")
+    )
+    done = run("verify", str(path))
+    assert done.returncode == 1
+    assert "with a reference that this path never gave back" in done.stdout + done.stderr
