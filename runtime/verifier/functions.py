@@ -94,6 +94,9 @@ def _is_context(platform: Platform, parameter: Parameter) -> bool:
 
 def call_by_signature(platform: Platform, notebook: Notebook, state: State, pc: int, function: Subprogram) -> None:
     """Call a function that is verified on its own: judge the arguments, forget what it may change; raises Rejected."""
+    if state.lock is not None:
+        message = f"calls the global function {function.name} while a lock is held: unlock it first"
+        raise Rejected(Failure(FailureCode.LOCK, message), pc)
     for position, parameter in enumerate(_signature(function).parameters, 1):
         failure = _argument(platform, notebook, state, position, parameter)
         if failure is not None:
