@@ -112,10 +112,10 @@ class Explorer:
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
         self._closures: tuple[Closure, ...] = compile_program(self) if platform.policy.compile else ()
 
-    def run(self) -> Notebook:
-        """Explore everything; raises Rejected with the slot at fault. `state` is then the state that failed."""
+    def run(self, steps: int | None = None) -> Notebook:
+        """Explore everything, in so many steps (the policy's); raises Rejected with the slot at fault. `state` is then the state that failed."""
         with _uncollected():
-            self._explore(self.state, 0, self.platform.policy.steps)
+            self._explore(self.state, 0, steps or self.platform.policy.steps)
             done = 0
             while done < len(self._called):  # they may call others
                 self._function(list(self._called.values())[done])

@@ -31,6 +31,7 @@ from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedP
 
 __all__ = ["prove"]
 
+_SHARE: Final = 8  # of the budget, before global functions are tried on their own
 _REGIONS: Final = {
     Kind.STACK: Region.STACK,
     Kind.PACKET: Region.PACKET,
@@ -54,14 +55,15 @@ def prove(
     """
     DOMAIN.trim()
     platform = Platform(spec, program_type, maps, registry, policy or Policy())
-    explorer: Explorer | None = None
+    tiers: list[Explorer] = []
     graph: Graph | None = None
     try:
         graph = graph_of(spec.code, spec.subprograms, platform.arguments)
-        explorer = Explorer(platform, graph, watcher, joins=platform.policy.joins == "always")
-        notebook = _explored(explorer, platform, graph, watcher)
+        tiers.append(Explorer(platform, graph, watcher, joins=platform.policy.joins == "always"))
+        notebook = _explored(tiers, platform, graph, watcher)
         check_stack(platform, graph, notebook)
     except Rejected as rejected:
+        explorer = tiers[-1] if tiers else None
         suspect = _suspect(platform, graph, explorer, rejected)
         raise error_of(spec, rejected, explorer.state if explorer else None, suspect) from None
     return VerifiedProgram(
@@ -74,26 +76,38 @@ def prove(
     )
 
 
-def _explored(explorer: Explorer, platform: Platform, graph: Graph, watcher: Watcher | None) -> Notebook:
-    """What is learnt from the first tier that accepts the program; raises Rejected with the first cause.
+def _explored(tiers: list[Explorer], platform: Platform, graph: Graph, watcher: Watcher | None) -> Notebook:
+    """What is learnt by the first tier that accepts the program; raises Rejected, whose explorer is then the last of `tiers`.
 
-    Path by path; where paths are too many, with states joined; where there are global functions, with these on their own.
+    Path by path; where there are global functions, with these on their own (decision 7), before much is spent on their calls;
+    where paths are too many, with states joined.
     """
+    steps = platform.policy.steps
+    alone = bool(global_functions(graph))
     try:
-        return explorer.run()
+        return tiers[0].run(steps // _SHARE if alone else steps)
     except Rejected as rejected:
-        first = rejected
-    others = []
-    if first.failure.code is FailureCode.BUDGET and platform.policy.joins == "beyond":
-        others.append(Explorer(platform, graph, watcher, joins=True))
-    if global_functions(graph):
-        others.append(Explorer(platform, graph, watcher, own=True))
-    for other in others:
+        failed, first = rejected, tiers[0]
+    spent = failed.failure.code is FailureCode.BUDGET
+    if alone:
         try:
-            return other.run()
+            return Explorer(platform, graph, watcher, own=True).run(steps)
         except Rejected:
             pass
-    raise first
+    if alone and spent:
+        try:
+            tiers.append(Explorer(platform, graph, watcher))
+            return tiers[-1].run(steps)
+        except Rejected as rejected:
+            failed, first = rejected, tiers[-1]
+            spent = failed.failure.code is FailureCode.BUDGET
+    if spent and platform.policy.joins == "beyond":
+        try:
+            return Explorer(platform, graph, watcher, joins=True).run(steps)
+        except Rejected:
+            pass
+    tiers.append(first)
+    raise failed
 
 
 def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> Suspect:
