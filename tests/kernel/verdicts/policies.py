@@ -116,6 +116,11 @@ POLICIES: Final = (
         covers=_only_kernel("helper_arg", "(sockmap) does not allow", "(sockhash) does not allow"),
     ),
     Difference(
+        name="programs that may sleep",
+        why="Programs of sections that end in `.s` get the helpers of programs that may not sleep.",
+        covers=lambda pair: ".s" in pair.section and _only_kernel("helper", "may not be called from")(pair),
+    ),
+    Difference(
         name="not read",
         why="The object, the type or something that the program needs is unknown here, and we say so.",
         covers=lambda pair: pair.ours.accepted is None,
@@ -129,6 +134,11 @@ POLICIES: Final = (
         name="unresolved fields",
         why="This libbpf does not resolve a CO-RE relocation, and put an instruction there that nothing accepts.",
         covers=_only_us("invalid func unknown#195896080"),
+    ),
+    Difference(
+        name="exception callbacks",
+        why="The kernel ties a callback to a program by a tag in its BTF; it is no part of the program here.",
+        covers=_only_us("exception callback"),
     ),
     Difference(
         name="kernel configuration",
