@@ -23,6 +23,7 @@ _BOUNDS: Final = (
     "unbounded memory access",
     "invalid access to map value",
 )
+_CALLED: Final = ("Caller passes invalid args", "_or_null'")
 _ROOM: Final = ("offset is outside of the packet", "invalid access to packet")
 
 
@@ -138,7 +139,7 @@ POLICIES: Final = (
     Difference(
         name="exception callbacks",
         why="The kernel ties a callback to a program by a tag in its BTF; it is no part of the program here.",
-        covers=_only_us("exception callback"),
+        covers=_only_us("exception callback", "cannot call exception cb"),
     ),
     Difference(
         name="kernel configuration",
@@ -158,7 +159,7 @@ POLICIES: Final = (
     Difference(
         name="global functions",
         why="The kernel judges a global function alone; we judge it with what its caller gives it.",
-        covers=lambda pair: pair.ours.accepted is True and _has_global_function(pair),
+        covers=lambda pair: _has_global_function(pair) and _only_us(*_CALLED, *_BOUNDS)(pair),
     ),
     Difference(
         name="shifts by a variable",
