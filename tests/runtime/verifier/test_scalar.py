@@ -14,7 +14,7 @@ from runtime.verifier.domains import DOMAIN, Scalar, ScalarDomain, concrete, hol
 
 ALU = [op for op in AluOp if op not in (AluOp.NEG, AluOp.END, AluOp.MOV)]
 JUMPS = [op for op in JumpOp if op not in (JumpOp.JA, JumpOp.CALL, JumpOp.EXIT)]
-SMALL = 4
+SMALL = int(os.environ.get("XDPSIM_SCALAR_BITS", "4"))
 ROUNDS = int(os.environ.get("XDPSIM_SCALAR_CHECKS", "15000"))
 
 
@@ -42,16 +42,16 @@ def _scalars(domain: ScalarDomain) -> list[tuple[Scalar, tuple[int, ...]]]:
 
 @pytest.fixture(scope="module")
 def small() -> ScalarDomain:
-    """A domain of 4-bit words with 2-bit halves."""
+    """A domain of 4-bit words with 2-bit halves, or of as many bits as the environment says."""
     return ScalarDomain(SMALL)
 
 
 @pytest.mark.parametrize("op", ALU, ids=lambda op: op.name)
 def test_arithmetic_contains_every_result(small: ScalarDomain, op: AluOp) -> None:
     """For all operands in both widths, the abstract result contains the concrete one."""
-    scalars = _scalars(small)
+    scalars, words = _scalars(small), range(1 << SMALL)
     for word in (small.whole, small.half):
-        table = {(x, y): concrete(op, word, x & word.mask, y & word.mask) for x in range(16) for y in range(16)}
+        table = {(x, y): concrete(op, word, x & word.mask, y & word.mask) for x in words for y in words}
         for (a, xs), (b, ys) in itertools.product(scalars, scalars):
             result = small.alu(op, word.bits, a, b)
             possible = {table[x, y] for x in xs for y in ys}
@@ -61,9 +61,9 @@ def test_arithmetic_contains_every_result(small: ScalarDomain, op: AluOp) -> Non
 @pytest.mark.parametrize("op", JUMPS, ids=lambda op: op.name)
 def test_branches_lose_no_pair(small: ScalarDomain, op: JumpOp) -> None:
     """For all operands in both widths, a pair survives on the side of the branch that it takes."""
-    scalars = _scalars(small)
+    scalars, words = _scalars(small), range(1 << SMALL)
     for word in (small.whole, small.half):
-        table = {(x, y): holds(op, word, x & word.mask, y & word.mask) for x in range(16) for y in range(16)}
+        table = {(x, y): holds(op, word, x & word.mask, y & word.mask) for x in words for y in words}
         for (a, xs), (b, ys) in itertools.product(scalars, scalars):
             sides = small.branch(op, word.bits, a, b)
             for x, y in itertools.product(xs, ys):
@@ -89,8 +89,8 @@ def test_the_lattice_holds_together(small: ScalarDomain) -> None:
 
 def test_a_constant_is_only_itself(small: ScalarDomain) -> None:
     """The abstraction of one word contains no other."""
-    for x in range(16):
-        assert [y for y in range(16) if small.contains(small.const(x), y)] == [x]
+    for x in range(1 << SMALL):
+        assert [y for y in range(1 << SMALL) if small.contains(small.const(x), y)] == [x]
 
 
 def _interesting(rng: random.Random) -> int:
