@@ -14,7 +14,7 @@ from runtime.spec import Arg, ArgType, Callback, Given, Helper, Prototype, Retur
 
 __all__ = ["LINUX_HELPERS", "linux_helper"]
 
-_ARGUMENT: Final = re.compile(r"([a-z_]+)(?:=([a-z0-9_]+))?(\??)(!?)(-?)(?::([0-9]+))?")
+_ARGUMENT: Final = re.compile(r"([a-z_]+)(?:=([a-z0-9_]+))?(\??)(!?)(-?)(@?)(?::([0-9]+))?")
 _ARG_TYPES: Final = {each.value: each for each in ArgType}
 _RETURNS: Final = {each.value: each for each in ReturnType}
 
@@ -32,8 +32,16 @@ _ELEMENT_MAPS: Final = (1, 2, 5, 6, 9, 10)
 def _argument(text: str) -> Arg:
     parts = _ARGUMENT.fullmatch(text)
     assert parts is not None, text
-    kind, struct, nullable, writes, releases, size = parts.groups()
-    return Arg(_ARG_TYPES[kind], bool(nullable), bool(writes), int(size or 0), bool(releases), _struct(struct or ""))
+    kind, struct, nullable, writes, releases, address, size = parts.groups()
+    return Arg(
+        _ARG_TYPES[kind],
+        nullable=bool(nullable),
+        writes=bool(writes),
+        size=int(size or 0),
+        releases=bool(releases),
+        struct=_struct(struct or ""),
+        address=bool(address),
+    )
 
 
 def _struct(name: str) -> str:

@@ -3,7 +3,7 @@
 Not here: what reads it (linux.py), and what can be run (core.py and extensions).
 
 Words are the values of ReturnType and ArgType. After an argument: `?` it may be null, `!` the helper writes
-through it, `-` it is released, `:n` it is n bytes;
+through it, `-` it is released, `@` the helper reads there if it can, `:n` it is n bytes;
 before those, `=name` says which struct of the kernel a btf_id points to. After the slash: `packet` arguments may point into the packet,
 `gpl` for programs under the GPL only, `moves` packet pointers are void afterwards, `acquires` the result must be released,
 `casts` the result is the object of the first argument, `counts` the result is at most the size that is given,
@@ -22,7 +22,7 @@ TABLE: Final = """
   1 map_lookup_elem                map_value_or_null     map_ptr map_key / packet
   2 map_update_elem                integer               map_ptr map_key map_value anything / packet
   3 map_delete_elem                integer               map_ptr map_key / packet
-  4 probe_read                     integer               uninit_mem! const_size_or_zero anything / gpl
+  4 probe_read                     integer               uninit_mem! const_size_or_zero anything@ / gpl
   5 ktime_get_ns                   integer
   6 trace_printk                   integer               mem const_size / gpl
   7 get_prandom_u32                integer
@@ -63,7 +63,7 @@ TABLE: Final = """
  42 get_numa_node_id               integer
  43 skb_change_head                integer               ctx anything anything / moves
  44 *adjust_head                   integer               ctx anything / moves
- 45 probe_read_str                 integer               uninit_mem! const_size_or_zero anything / gpl counts
+ 45 probe_read_str                 integer               uninit_mem! const_size_or_zero anything@ / gpl counts
  46 get_socket_cookie              integer               ctx
  47 get_socket_uid                 integer               ctx
  48 set_hash                       integer               ctx anything
@@ -130,10 +130,10 @@ TABLE: Final = """
 109 send_signal                    integer               anything
 110 tcp_gen_syncookie              integer               any_sock_common mem const_size mem const_size / packet gpl
 111 skb_output                     integer               btf_id map_ptr anything mem const_size_or_zero / gpl
-112 probe_read_user                integer               uninit_mem! const_size_or_zero anything / gpl
-113 probe_read_kernel              integer               uninit_mem! const_size_or_zero anything / gpl
-114 probe_read_user_str            integer               uninit_mem! const_size_or_zero anything / gpl counts
-115 probe_read_kernel_str          integer               uninit_mem! const_size_or_zero anything / gpl counts
+112 probe_read_user                integer               uninit_mem! const_size_or_zero anything@ / gpl
+113 probe_read_kernel              integer               uninit_mem! const_size_or_zero anything@ / gpl
+114 probe_read_user_str            integer               uninit_mem! const_size_or_zero anything@ / gpl counts
+115 probe_read_kernel_str          integer               uninit_mem! const_size_or_zero anything@ / gpl counts
 116 tcp_send_ack                   integer               btf_id anything
 117 send_signal_thread             integer               anything
 118 jiffies64                      integer

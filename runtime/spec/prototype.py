@@ -93,6 +93,7 @@ class MapOp(Enum):
 class Arg:
     """One argument; `size` in bytes is for FIXED_MEMORY; `writes` says the helper stores through it.
 
+    `address`: the helper reads there, and fails where nothing is, so that a pointer is as good as a number.
     `releases`: what it holds is a reference, which the call gives back. `struct` names the object that a BTF_ID points to.
     """
 
@@ -102,6 +103,7 @@ class Arg:
     size: int = 0
     releases: bool = False
     struct: str = ""
+    address: bool = False
 
 
 @final

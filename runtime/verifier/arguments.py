@@ -92,7 +92,7 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
         return _bad(f"arguments of type {arg.type.value} are not supported")
     match arg.type:
         case ArgType.ANYTHING:
-            if value.kind is not Kind.NUMBER and platform.policy.leaks == "reject":
+            if value.kind is not Kind.NUMBER and not arg.address and platform.policy.leaks == "reject":
                 return Failure(
                     FailureCode.LEAK, f"r{position} is {value.kind.words} where a number is expected: pass a number"
                 )

@@ -40,7 +40,7 @@ from runtime.verifier.compiled import GENERIC, Closure, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
-from runtime.verifier.functions import alone, call_by_signature, global_functions, movers
+from runtime.verifier.functions import alone, call_by_signature, check_unlocked, global_functions, movers
 from runtime.verifier.join import Stack, Waiting, nests
 from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotProven, Widening, thresholds
 from runtime.verifier.match import EVERYTHING, covers, kept
@@ -132,6 +132,7 @@ class Explorer:
             raise Rejected(Failure(rejected.failure.code, message), rejected.pc) from None
 
     def _call(self, state: State, pc: int, start: int) -> int:
+        check_unlocked(state, pc, self.graph.starts[start])
         function = self._own.get(start)
         if function is None:
             return call_function(state, pc, start)

@@ -18,7 +18,7 @@ from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import FRAME_POINTER, Frame, Slot, State
 from runtime.verifier.values import CONTEXT, NOT_NULL, UNINIT, UNKNOWN, ZERO, Kind, Value
 
-__all__ = ["alone", "call_by_signature", "global_functions", "movers"]
+__all__ = ["alone", "call_by_signature", "check_unlocked", "global_functions", "movers"]
 
 _ALONE: Final = Callback(function=0, given=(), returns=(0, (1 << 64) - 1), later=True)
 _MOST: Final = 5
@@ -92,11 +92,15 @@ def _is_context(platform: Platform, parameter: Parameter) -> bool:
     return "ctx" in parameter.tags or parameter.struct == platform.program_type.context.name
 
 
+def check_unlocked(state: State, pc: int, function: Subprogram) -> None:
+    """Global functions are not called under a lock, as nobody knows how long they take; raises Rejected."""
+    if state.lock is not None and function.is_global:
+        message = f"calls the global function {function.name} while a lock is held: unlock it first, or make it static"
+        raise Rejected(Failure(FailureCode.LOCK, message), pc)
+
+
 def call_by_signature(platform: Platform, notebook: Notebook, state: State, pc: int, function: Subprogram) -> None:
     """Call a function that is verified on its own: judge the arguments, forget what it may change; raises Rejected."""
-    if state.lock is not None:
-        message = f"calls the global function {function.name} while a lock is held: unlock it first"
-        raise Rejected(Failure(FailureCode.LOCK, message), pc)
     for position, parameter in enumerate(_signature(function).parameters, 1):
         failure = _argument(platform, notebook, state, position, parameter)
         if failure is not None:

@@ -80,6 +80,11 @@ def _no_access(platform: Platform, value: Value, register: int) -> Failure:
                 FailureCode.STALE_POINTER,
                 f"r{register} points into the packet as it was before a helper moved it: load data and data_end again, and compare",
             )
+        case Kind.CONTEXT_PART:
+            return Failure(
+                FailureCode.CONTEXT,
+                f"r{register} is {value.kind.words}: only helpers that read at any address take it; index a member by constants",
+            )
         case _:
             return Failure(FailureCode.BAD_DEREF, _no_pointer(value, register))
 

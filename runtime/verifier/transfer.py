@@ -174,6 +174,8 @@ def _progressed(alu: Alu, left: Value, by: Scalar) -> Progress | None:
 
 def _moved(notebook: Notebook, state: State, pointer: Value, by: Value, op: AluOp) -> Value:
     """A pointer plus or minus a number: constants go to the offset, the rest to the variable part."""
+    if pointer.kind is Kind.CONTEXT_PART:
+        return pointer
     need(state, by.needs)
     progress = None
     if pointer.progress is not None:
@@ -182,6 +184,8 @@ def _moved(notebook: Notebook, state: State, pointer: Value, by: Value, op: AluO
     if by.number.const is not None:
         delta = by.number.smin if op is AluOp.ADD else -by.number.smin
         return pointer._replace(offset=pointer.offset + delta, progress=progress)
+    if pointer.kind is Kind.CONTEXT:
+        return Value(Kind.CONTEXT_PART, ZERO)
     moved = DOMAIN.alu(op, 64, pointer.number, by.number)
     if pointer.kind in (Kind.PACKET, Kind.PACKET_META):
         return pointer._replace(number=moved, id=notebook.fresh_id(), progress=progress)

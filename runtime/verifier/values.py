@@ -52,6 +52,7 @@ class Kind(IntEnum):
     MAP_OR_NULL = 18
     RELEASED = 19
     MAP_KEY = 20
+    CONTEXT_PART = 21
 
     @property
     def words(self) -> str:
@@ -81,6 +82,7 @@ _WORDS: Final = {
     Kind.MAP_OR_NULL: "a map or null",
     Kind.RELEASED: "a pointer to what was given back",
     Kind.MAP_KEY: "a pointer to the key of an element",
+    Kind.CONTEXT_PART: "the context, moved by a variable amount",
 }
 
 

@@ -86,9 +86,10 @@ def test_rows_say_what_calls_do() -> None:
     assert linux_helper(12).prototype.invalidates_packet
     assert linux_helper(6).prototype.gpl_only
     assert linux_helper(84).prototype.acquires
-    assert linux_helper(86).prototype.args == (Arg(ArgType.SOCK_COMMON, releases=True),)
+    assert linux_helper(86).prototype.args == (Arg(ArgType.ANY_SOCK_COMMON, releases=True),)
     assert linux_helper(28).prototype.args[0] == Arg(ArgType.MEMORY, nullable=True)
     assert linux_helper(16).prototype.args[0] == Arg(ArgType.UNINIT_MEMORY, writes=True)
+    assert linux_helper(113).prototype.args[2] == Arg(ArgType.ANYTHING, address=True)
     assert linux_helper(163).prototype.args[2] == Arg(ArgType.FIXED_MEMORY, writes=True, size=4)
 
 

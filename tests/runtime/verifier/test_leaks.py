@@ -34,6 +34,9 @@ LEAKS = {
     "number against a pointer": _branch(JumpOp.JLE, 64, 4, Reg(3)),
     "pointer against a constant": _branch(JumpOp.JGT, 64, 2, Imm(4096)),
     "low half of a pointer against a number": _branch(JumpOp.JSGT, 32, 2, Reg(4)),
+    "low half of the packet against one": _branch(JumpOp.JNE, 32, 2, Imm(1)),
+    "low half of the stack against null": _branch(JumpOp.JNE, 32, 10, Imm(0)),
+    "order of the low half and null": _branch(JumpOp.JGT, 32, 2, Imm(0)),
     "low halves of two pointers": _branch(JumpOp.JGT, 32, 2, Reg(3)),
     "packet against stack": _branch(JumpOp.JGT, 64, 2, Reg(10)),
     "packet against context": _branch(JumpOp.JEQ, 64, 2, Reg(1)),
@@ -43,6 +46,7 @@ LEAKS = {
 FINE = {
     "packet against its end": _branch(JumpOp.JGT, 64, 2, Reg(3)),
     "packet against null": _branch(JumpOp.JEQ, 64, 2, Imm(0)),
+    "low half of the packet against null": _branch(JumpOp.JNE, 32, 2, Imm(0)),
     "two places of the packet": _branch(JumpOp.JEQ, 64, 2, Reg(2)),
     "two places of the stack": _branch(JumpOp.JEQ, 64, 10, Reg(10)),
     "numbers": _branch(JumpOp.JGT, 32, 4, Imm(4)),
