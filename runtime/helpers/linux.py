@@ -23,6 +23,8 @@ _ELEMENTS: Final = (Given.MAP, Given.KEY, Given.VALUE)
 _CALLBACKS: Final = {
     164: Callback(function=2, given=(*_ELEMENTS, 3), elements=1),
     170: Callback(function=2, given=_ELEMENTS, returns=(0, 0), later=True),
+    180: Callback(function=3, given=(Given.OBJECT, Given.OBJECT, 4)),
+    209: Callback(function=2, given=(Given.OBJECT, 3)),
     181: Callback(function=2, given=(Given.INDEX, 3), count=1),
 }
 _ELEMENT_MAPS: Final = (1, 2, 5, 6, 9, 10)

@@ -135,12 +135,16 @@ class Prototype:
 
 
 class Given(Enum):
-    """What a helper makes for a callback, besides what it was itself given; MAP, KEY and VALUE are of the map in its r1."""
+    """What a helper makes for a callback, besides what it was itself given; MAP, KEY and VALUE are of the map in its r1.
+
+    OBJECT is something of the kernel that is only handed on.
+    """
 
     INDEX = "index"
     MAP = "map"
     KEY = "key"
     VALUE = "value"
+    OBJECT = "object"
 
 
 @final

@@ -92,6 +92,8 @@ def _given(given: Given | int, registers: list[Value]) -> Value:
             return Value(Kind.MAP_VALUE, ZERO, 0, 0, registers[1].target)
         case Given.MAP:
             return Value(Kind.MAP, ZERO, 0, 0, registers[1].target)
+        case Given.OBJECT:
+            return Value(Kind.OPAQUE, ZERO)
         case _:
             return registers[given]
 
