@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, final
 
 from netdev.port import pack
-from runtime.engine.interpreter.trial import STEP_LIMIT, Course, Decision, Origin, Trial
+from runtime.engine.interpreter.trial import ENDLESS, STEP_LIMIT, Course, Decision, Origin, Trial
 from runtime.errors import MapError, UnsupportedError, VerificationError, XdpsimError
 from runtime.loader import LoadedObject
 from runtime.maps import possible_cpus
@@ -26,7 +26,9 @@ __all__ = ["Witness", "find_witness", "unseen"]
 _LENGTHS: Final = (60, 14, 0, 1, 34, 42, 54, 128, 1514)
 _RUNS: Final = 600
 _RUNS_REACHED: Final = 200  # so many when the instruction was reached, and only the harm is missing
-_STEPS: Final = 4 * STEP_LIMIT  # of all runs together
+_RUNS_BLIND: Final = 60  # so many when the verifier followed no path, so that none is known to lead there
+_STEPS: Final = 400_000  # of all runs together
+_STEPS_ENDLESS: Final = 4 * STEP_LIMIT  # the same, where a loop without an end is looked for
 _HARMS: Final = frozenset({
     FailureCode.PACKET_OOB, FailureCode.MAP_OOB, FailureCode.NULL_DEREF, FailureCode.UNINIT_REG, FailureCode.STACK,
     FailureCode.LOOP, FailureCode.BUDGET, FailureCode.STRUCTURE,
@@ -41,6 +43,8 @@ _RULES: Final[Mapping[str, str]] = {
     FailureCode.ALIGNMENT: "some processors carry it out, and others do not",
     FailureCode.HELPER_ARG: "the helper does not take an argument of this kind, whatever its value",
 }
+_MERE: Final = frozenset({FailureCode.HELPER, FailureCode.CONTEXT, FailureCode.INSTRUCTION})
+"""Failures of which getting to the instruction is all that a run can show."""
 _LIMITS: Final[Mapping[str, str]] = {
     FailureCode.BUDGET: "the proof ran out of steps, which says nothing against the program: it may be safe",
     FailureCode.LOOP: "no input was found with which the loop goes on for ever; it may end by chance, or by what others do, "
@@ -149,7 +153,10 @@ class _Search:
 
     def _goes_on(self) -> bool:
         limit = _RUNS if self._reached is None else _RUNS_REACHED
-        return self._runs < limit and self._steps < _STEPS
+        if self._suspect.code == FailureCode.STRUCTURE:
+            limit = _RUNS_BLIND
+        steps = _STEPS_ENDLESS if self._suspect.code in ENDLESS else _STEPS
+        return self._runs < limit and self._steps < steps
 
     def _improve(self, score: int, old: _Input, course: Course) -> Witness | tuple[int, _Input, Course] | None:
         """The first change that leads further along the path; None when there is none."""
@@ -208,7 +215,7 @@ class _Search:
         if code in _HARMS or pc not in course.reached or self._reached is not None:
             return None
         self._reached = self._witness(given, pc, "gets to the instruction", harm=False)
-        return self._reached if code == FailureCode.HELPER else None
+        return self._reached if code in _MERE else None
 
     def _witness(self, given: _Input, pc: int, text: str, *, harm: bool) -> Witness:
         rule = "" if harm else _RULES.get(self._suspect.code, "")

@@ -41,7 +41,7 @@ class Code:
         self.program = program
         self.maps = tuple(maps)
         self.by_address: Mapping[int, Map] = {each.address: each for each in maps}
-        self.steps: tuple[Step, ...] = ()
+        self.steps: Sequence[Step] = ()
 
     def map_at(self, address: int) -> Map:
         """The map that a register names; raises InternalError, for a verified program names no other."""

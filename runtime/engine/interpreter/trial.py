@@ -39,12 +39,15 @@ if TYPE_CHECKING:
     from runtime.maps import Map
     from runtime.verifier import Suspect
 
-__all__ = ["STEP_LIMIT", "Course", "Decision", "Origin", "Trial"]
+__all__ = ["ENDLESS", "STEP_LIMIT", "Course", "Decision", "Origin", "Trial"]
 
 STEP_LIMIT: Final = 1_000_000
 """So many instructions and no end are taken for a loop without one, where the verifier says so."""
+_PATIENCE: Final = 50_000
+"""So many instructions are followed where the verifier fears something else."""
 _CALL_CLOBBERS: Final = 0b111110
-_ENDLESS: Final = frozenset({FailureCode.LOOP, FailureCode.BUDGET})
+ENDLESS: Final = frozenset({FailureCode.LOOP, FailureCode.BUDGET})
+"""Failures of programs that may go on for ever."""
 
 
 class Decision(NamedTuple):
@@ -97,8 +100,9 @@ class Trial:
         self._regions = _region_offsets(suspect)
         self._shadows: list[Shadow] = []
         self._begin()
-        steps = [self._guarded(pc, each) for pc, each in enumerate(suspect.spec.code)]
-        self._code.steps = (*steps, self._beyond)
+        self._steps = [self._when_reached(pc, each) for pc, each in enumerate(suspect.spec.code)]
+        self._steps.append(self._beyond)
+        self._code.steps = self._steps
 
     def _begin(self) -> None:
         self.course = Course()
@@ -139,6 +143,15 @@ class Trial:
         self._stop(len(self._code.steps) - 2, "runs on behind the last instruction")
         raise InternalError("a trial goes on after its end")
 
+    def _when_reached(self, pc: int, instruction: Instruction) -> Step:
+        """Makes the guarded step when it is first carried out: a run sees little of a program."""
+
+        def step(machine: Machine, r: Registers) -> int:
+            self._steps[pc] = self._guarded(pc, instruction)
+            return self._steps[pc](machine, r)
+
+        return step
+
     def _guarded(self, pc: int, instruction: Instruction) -> Step:
         match instruction:
             case Load() | Store() | Atomic():
@@ -160,6 +173,8 @@ class Trial:
         elif isinstance(instruction, CallLocal):
             reads = 0
         suspected = pc == self._suspect.pc
+        endless = self._suspect.code in ENDLESS
+        limit = STEP_LIMIT if endless else _PATIENCE
         leaves = isinstance(instruction, Jump | Branch) and self._suspect.code == FailureCode.STRUCTURE
         called = isinstance(instruction, CallHelper | CallLocal)
 
@@ -171,8 +186,7 @@ class Trial:
             if reads & ~shadow.written:
                 missing = (reads & ~shadow.written & -(reads & ~shadow.written)).bit_length() - 1
                 self._stop(pc, f"reads r{missing}, which was never written")
-            if course.steps > STEP_LIMIT:
-                endless = self._suspect.code in _ENDLESS
+            if course.steps > limit:
                 self._stop(pc, f"is still running after {STEP_LIMIT:,} instructions" if endless else None)
             if suspected:
                 self._note(shadow, reads, r)
