@@ -68,7 +68,8 @@ class MapKind:
     `value_is`: what the value means to the engine: "data", "program" (PROG_ARRAY), "map" (map-in-map), "device",
     "cpu", "socket", "event". `program_writable`: programs may update and delete. `verified_only`: the verifier knows the kind
     by its number, and such maps cannot be made; the natives are then never called. `struct` names the object that a lookup
-    gives in place of a value, a reference where the kind `acquires`.
+    gives in place of a value, a reference where the kind `acquires`; such an object is also what an update takes.
+    `changed_by` are the names of the program types that may update or delete, where not all may.
     """
 
     id: int
@@ -88,6 +89,7 @@ class MapKind:
     verified_only: bool = False
     struct: str = ""
     acquires: bool = False
+    changed_by: Mapping[MapOp, frozenset[str]] = field(default_factory=dict)
 
 
 @final

@@ -22,6 +22,7 @@ _MAX_SIZE: Final = 1 << 29
 _SIZES: Final = frozenset({ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO})
 _GPL: Final = frozenset({"GPL", "GPL v2", "GPL and additional rights", "Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"})
 _LOOKED_UP: Final = frozenset({"map", "device"})  # values that programs may look at, and not change
+_SOCKET: Final = Arg(ArgType.ANY_SOCK_COMMON)
 _REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 _RUNNABLE: Final = frozenset({
     ArgType.ANYTHING, ArgType.CONTEXT, ArgType.CONST_MAP, ArgType.MAP_KEY, ArgType.MAP_VALUE, ArgType.MEMORY,
@@ -123,8 +124,17 @@ def _argument(platform: Platform, state: State, helper: Helper, position: int, a
             return _bad(f"r{position} is {value.kind.words}; a pointer to the stack is wanted, or 0")
         case ArgType.CONST_STRING:
             return _string(platform, value, position)
+        case ArgType.MAP_VALUE if _is_of_objects(platform, state, helper):
+            return check_object(platform, state, helper, position, _SOCKET)
         case _:
             return _memory(platform, state, helper, position, arg)
+
+
+def _is_of_objects(platform: Platform, state: State, helper: Helper) -> bool:
+    """Whether the call puts an object of the kernel into a map, not bytes."""
+    index = map_argument(helper, state)
+    kind = None if index is None else platform.kinds[index]
+    return kind is not None and bool(kind.changed_by)
 
 
 def _string(platform: Platform, value: Value, position: int) -> Failure | None:
@@ -159,9 +169,14 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
             return None
         return _bad(f"bpf_{helper.name} does not take a map of type {kind.name}, which {spec.name!r} is")
     found = op is MapOp.LOOKUP and (kind.value_is in _LOOKED_UP or kind.struct)
-    if op not in kind.ops or not (kind.value_is == "data" or op is MapOp.REDIRECT or found):
+    changed = platform.program_type.name in kind.changed_by.get(op, ())
+    if op not in kind.ops or not (kind.value_is == "data" or op is MapOp.REDIRECT or found or changed):
         return _bad(f"map {spec.name!r} ({kind.name}) does not allow {op.value} from programs")
-    if op in (MapOp.UPDATE, MapOp.DELETE) and not (kind.program_writable and platform.map_writable(value.target)):
+    if (
+        op in (MapOp.UPDATE, MapOp.DELETE)
+        and not changed
+        and not (kind.program_writable and platform.map_writable(value.target))
+    ):
         return Failure(FailureCode.READ_ONLY, f"map {spec.name!r} is read-only for programs")
     return None
 

@@ -21,6 +21,10 @@ _NAMES: Final = {
 }  # fmt: skip
 
 _LOOKUP: Final = {MapOp.LOOKUP: CORE_MAP_KINDS[0].ops[MapOp.LOOKUP]}
+_CHANGE: Final = {op: CORE_MAP_KINDS[0].ops[op] for op in (MapOp.LOOKUP, MapOp.UPDATE, MapOp.DELETE)}
+_CHANGERS: Final = frozenset({"socket_filter", "sched_cls", "sched_act", "xdp"})
+_CHANGED_BY: Final = {MapOp.UPDATE: _CHANGERS, MapOp.DELETE: _CHANGERS | {"sock_ops"}}
+"""Who changes maps of sockets; the others have helpers of their own for it, or none (may_update_sockmap of the kernel)."""
 
 
 def _kind(number: int, name: str) -> MapKind:
@@ -43,8 +47,9 @@ def _of_maps(number: int, name: str) -> MapKind:
 
 
 def _of_sockets(number: int, name: str) -> MapKind:
-    """Programs look sockets up in it, which they must release."""
-    return replace(_kind(number, name), value_is="socket", struct="sock", acquires=True, ops=_LOOKUP)
+    """Programs look sockets up in it, which they must release, and some put sockets there."""
+    row = _kind(number, name)
+    return replace(row, value_is="socket", struct="sock", acquires=True, ops=_CHANGE, changed_by=_CHANGED_BY)
 
 
 _MAKERS: Final = {12: _of_maps, 13: _of_maps, 15: _of_sockets, 18: _of_sockets}

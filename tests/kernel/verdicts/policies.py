@@ -112,11 +112,6 @@ POLICIES: Final = (
         covers=_only_kernel("bad_deref", "is a map,"),
     ),
     Difference(
-        name="maps of sockets",
-        why="Sockets in maps are not given to programs here, and programs do not put them there.",
-        covers=_only_kernel("helper_arg", "(sockmap) does not allow", "(sockhash) does not allow"),
-    ),
-    Difference(
         name="programs that may sleep",
         why="Programs of sections that end in `.s` get the helpers of programs that may not sleep.",
         covers=lambda pair: ".s" in pair.section and _only_kernel("helper", "may not be called from")(pair),
