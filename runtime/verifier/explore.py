@@ -50,7 +50,7 @@ from runtime.verifier.prune import Checkpoint, Tally, Visited, begin, hides_poin
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import Sides, split
-from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called, void_packet
+from runtime.verifier.transfer_call import call_function, call_helper, leave, load_packet, tail_called
 
 __all__ = ["Explorer"]
 
@@ -137,9 +137,7 @@ class Explorer:
         if function is None:
             return call_function(state, pc, start)
         self._called[start] = function
-        call_by_signature(self.platform, self.notebook, state, pc, function)
-        if start in self._movers:
-            void_packet(state)
+        call_by_signature(self.platform, self.notebook, state, pc, function, moves=start in self._movers)
         return pc + 1
 
     def _explore(self, state: State, pc: int, limit: int) -> None:

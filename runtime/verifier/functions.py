@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from runtime.isa import CallHelper, CallLocal
+from runtime.isa import CallHelper, CallLocal, LoadFunction
 from runtime.spec import Callback, Parameter, Signature, Subprogram
 from runtime.verifier.demand import need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
@@ -16,12 +16,14 @@ from runtime.verifier.flow import Graph
 from runtime.verifier.memory import check_memory, clobber_stack, stack_bytes, stack_range
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.state import FRAME_POINTER, Frame, Slot, State
+from runtime.verifier.transfer_call import void_packet
 from runtime.verifier.values import CONTEXT, NOT_NULL, UNINIT, UNKNOWN, ZERO, Kind, Value
 
 __all__ = ["alone", "call_by_signature", "check_unlocked", "global_functions", "movers"]
 
 _ALONE: Final = Callback(function=0, given=(), returns=(0, (1 << 64) - 1), later=True)
 _MOST: Final = 5
+_REGIONS: Final = frozenset({Kind.PACKET, Kind.PACKET_META})
 
 
 def global_functions(graph: Graph) -> dict[int, Subprogram]:
@@ -30,7 +32,10 @@ def global_functions(graph: Graph) -> dict[int, Subprogram]:
 
 
 def movers(platform: Platform, graph: Graph) -> frozenset[int]:
-    """The functions that may move the packet, by start: those that call a helper which does, and their callers."""
+    """The functions that may move the packet, by start: those that call a helper which does, and their callers.
+
+    Who names a function may hand it to a helper that calls it.
+    """
     moving: set[int] = set()
     calls: list[tuple[int, int]] = []
     for pc, each in enumerate(platform.spec.code):
@@ -39,7 +44,7 @@ def movers(platform: Platform, graph: Graph) -> frozenset[int]:
                 helper = platform.helper(number)
                 if helper is not None and helper.prototype.invalidates_packet:
                     moving.add(graph.function[pc])
-            case CallLocal(offset):
+            case CallLocal(offset) | LoadFunction(_, offset):
                 calls.append((graph.function[pc], pc + 1 + offset))
             case _:
                 pass
@@ -99,16 +104,26 @@ def check_unlocked(state: State, pc: int, function: Subprogram) -> None:
         raise Rejected(Failure(FailureCode.LOCK, message), pc)
 
 
-def call_by_signature(platform: Platform, notebook: Notebook, state: State, pc: int, function: Subprogram) -> None:
-    """Call a function that is verified on its own: judge the arguments, forget what it may change; raises Rejected."""
+def call_by_signature(
+    platform: Platform, notebook: Notebook, state: State, pc: int, function: Subprogram, *, moves: bool
+) -> None:
+    """Call a function that is verified on its own: judge the arguments, forget what it may change; raises Rejected.
+
+    `moves`: it may move the packet, which makes every pointer into it void, also what it would have been lent.
+    """
     for position, parameter in enumerate(_signature(function).parameters, 1):
         failure = _argument(platform, notebook, state, position, parameter)
+        if failure is None and moves and parameter.pointer and state.registers[position].kind in _REGIONS:
+            message = f"r{position} points into the packet, which the function may move: copy the bytes to the stack"
+            failure = Failure(FailureCode.STALE_POINTER, message)
         if failure is not None:
             message = f"argument {position} of the global function {function.name}: {failure.message}"
             raise Rejected(Failure(failure.code, message), pc)
     for register in range(1, 6):
         state.registers[register] = UNINIT
     state.registers[0] = UNKNOWN
+    if moves:
+        void_packet(state)
 
 
 def _argument(
@@ -134,8 +149,10 @@ def _argument(
         failure = check_memory(platform, state, value, 0, parameter.size, write=False, register=position, direct=False)
     if failure is None and value.kind is Kind.STACK:
         failure = _lend_stack(notebook, state, value, parameter.size)
-    if value.kind in (Kind.PACKET, Kind.PACKET_META):
+    if value.kind in _REGIONS:
         notebook.reads_packet = notebook.writes_packet = True
+    elif value.kind is Kind.MAP_VALUE:
+        notebook.maps_written.add(value.target)
     return failure
 
 

@@ -104,7 +104,6 @@ def _judged(text: str, *parameters: Parameter) -> VerifiedProgram:
     return verify(_typed(text, *parameters), registry.program_type("xdp"), MAPS, registry)
 
 
-@pytest.mark.xfail(strict=True, reason="calls by helpers are not followed")
 def test_a_callback_moves_the_packet_for_its_function() -> None:
     """Where a function hands a helper a callback that moves the packet, pointers of its callers are void."""
     with pytest.raises(VerificationError) as caught:
@@ -112,7 +111,6 @@ def test_a_callback_moves_the_packet_for_its_function() -> None:
     assert caught.value.code == "stale_pointer"
 
 
-@pytest.mark.xfail(strict=True, reason="what is lent counts as memory that stays")
 def test_a_function_that_moves_the_packet_is_lent_none_of_it() -> None:
     """A parameter that points into the packet would be used after the packet moved."""
     with pytest.raises(VerificationError) as caught:
@@ -120,7 +118,6 @@ def test_a_function_that_moves_the_packet_is_lent_none_of_it() -> None:
     assert caught.value.code == "stale_pointer"
 
 
-@pytest.mark.xfail(strict=True, reason="only stores through pointers to values count")
 def test_what_a_function_is_lent_counts_as_written() -> None:
     """A function may store into the map value that it got."""
     program, registry = _typed(_WRITTEN, BYTES), default_registry()
