@@ -27,6 +27,7 @@ _RETURN: Final = re.compile(r"\breturn\s+([A-Z][A-Z0-9_]*|-?\d+)\s*;")
 _NAME: Final = re.compile(r"[A-Za-z_]\w*")
 _ARGUMENT: Final = re.compile(r"argument (\d)")
 _BYTEWISE: Final = re.compile(r"\b(?:void|char|__u8|uint8_t|u8)\s*\*\s*$")
+_LOADED: Final = r"(\w+)\s*=(?!=)(?:[\s()\w*]|->)*->\s*{field}\b\s*\)*\s*(?:[,;]|$)"
 _NEAR: Final = 32  # instructions that are looked at behind the failure
 _TYPES: Final = frozenset({"void", "char", "int", "long", "unsigned", "volatile", "const", "struct", "sizeof"})
 
@@ -222,7 +223,7 @@ class _Fix:
         for pc, field in self.fields.items():
             line = self.spec.line_at(pc)
             if field.kind is kind and line is not None:
-                found = re.search(rf"(\w+)\s*=[^=].*->\s*{field.name}\b", line.text)
+                found = re.search(_LOADED.format(field=field.name), line.text)
                 if found:
                     return found[1], line.text[: found.start(1)]
         return "", ""
