@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from types import FrameType
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from xdp.cli.commands import COMMANDS, Command
 from xdp.cli.exits import Exit
@@ -20,9 +20,13 @@ from xdp.cli.output import Output
 
 __all__ = ["main"]
 
+_STDOUT: Final = 1
+_STDERR: Final = 2
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    _open_what_is_closed()
     signal.signal(signal.SIGTERM, _terminated)
     words = list(sys.argv[1:] if argv is None else argv)
     output = Output(
@@ -43,6 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  the one place that turns failures into a line and a code
         return _failed(error, output)
     return code
+
+
+def _open_what_is_closed() -> None:
+    """Standard streams that were closed (`>&-`) lead nowhere, so that no file that is opened later takes their place."""
+    if None not in (sys.stdin, sys.stdout, sys.stderr):
+        return
+    lowest = os.open(os.devnull, os.O_RDWR)
+    while lowest <= _STDERR:
+        lowest = os.open(os.devnull, os.O_RDWR)
+    os.close(lowest)
+    sys.stdout = sys.stdout or os.fdopen(_STDOUT, "w")
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
 
 
 def _wants(words: Sequence[str], *names: str) -> bool:

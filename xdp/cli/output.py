@@ -6,7 +6,9 @@ Not here: what is written.
 from __future__ import annotations
 
 import json
+import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -29,11 +31,16 @@ class Output:
             print(text)
 
     def error(self, message: str, **fields: Any) -> None:
-        """A failure: {"error": …} on stdout with JSON, else one line on stderr."""
+        """A failure: {"error": …} on stdout with JSON, else one line on stderr, which is also where it goes when stdout takes no more."""
         line = " ".join(message.split())
         if self.json:
-            print(json.dumps({"error": line, **fields}, indent=2 if self.pretty else None, default=str))
-        else:
+            try:
+                print(json.dumps({"error": line, **fields}, indent=2 if self.pretty else None, default=str), flush=True)
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held goes nowhere
+            else:
+                return
+        with suppress(OSError):  # the exit code tells it, too
             print(f"xdpsim: {line}", file=sys.stderr)
 
     def note(self, message: str) -> None:

@@ -2,7 +2,7 @@
 
 Not here: the work. Processes are forked, so that they begin with everything that is loaded; they take the pieces from a common pipe, the
 largest first, and answer through pipes of their own. What fails in a process is done again here, in its turn, and
-fails as it would have without processes.
+fails as it would have without processes. However this process ends, even killed, the others end with it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ _NUMBER: Final = struct.Struct("<I")
 _ANSWER: Final = struct.Struct("<IQ")
 _MOST_PIECES: Final = 8192  # their numbers fit into a pipe at once
 _PIECE: Final = 1 << 16
+_PR_SET_PDEATHSIG: Final = 1  # of prctl(2)
 
 _Result = TypeVar("_Result")
 _Progress = Callable[[int, int], None]
@@ -69,13 +70,14 @@ def _processes(work: Callable[[int], _Result], order: Sequence[int], count: int)
     os.close(feed)
     children: list[int] = []
     pipes: list[int] = []
+    parent = os.getpid()
     try:
         for _ in range(count):
             ours, theirs = os.pipe()
             pipes.append(ours)
             child = os.fork()
             if child == 0:
-                _child(work, tasks, theirs)
+                _child(work, tasks, theirs, parent)
             children.append(child)
             os.close(theirs)
         yield pipes
@@ -88,11 +90,12 @@ def _processes(work: Callable[[int], _Result], order: Sequence[int], count: int)
             os.waitpid(child, 0)
 
 
-def _child(work: Callable[[int], _Result], tasks: int, answers: int) -> None:
-    """Work until no piece is left, or one fails; never returns."""
+def _child(work: Callable[[int], _Result], tasks: int, answers: int, parent: int) -> None:
+    """Work until no piece is left, or one fails, or the parent is gone; never returns."""
     try:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _end_with(parent)
         while taken := os.read(tasks, _NUMBER.size):
             (index,) = _NUMBER.unpack(taken)
             body = pickle.dumps(work(index))
@@ -101,6 +104,15 @@ def _child(work: Callable[[int], _Result], tasks: int, answers: int) -> None:
                 rest = rest[os.write(answers, rest) :]
     finally:
         os._exit(0)  # whatever happened, this copy must not go on as its parent would
+
+
+def _end_with(parent: int) -> None:
+    """Have this process killed when its parent ends."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:  # it was gone before it was asked for
+        os._exit(0)
 
 
 def _answers(pipes: Sequence[int]) -> Iterator[tuple[int, bytes]]:

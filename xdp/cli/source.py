@@ -49,7 +49,7 @@ def _compile(path: Path) -> bytes:
     import tempfile
 
     if not path.is_file():
-        raise ObjectError(f"{path}: no such file")
+        raise ObjectError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     with tempfile.TemporaryDirectory(prefix="xdpsim-") as folder:
         target = Path(folder) / "out.o"
         command = [_clang(), *_FLAGS, *_multiarch(), "-I", str(path.parent or "."), "-c", str(path), "-o", str(target)]

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 from runtime.verifier import Cause, Warned
 
-__all__ = ["Decided", "Row"]
+__all__ = ["Decided", "Row", "Unread"]
 
 _MORE: Final = frozenset({
     "code", "file", "line", "column", "text", "path", "slice", "known", "fix", "warnings", "loops", "facts", "effects",
@@ -101,6 +101,23 @@ class Row:
             lines.append("  what made it so:")
             lines += map(_step, self.slice)
         return lines
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unread:
+    """A program that asks for what is not at hand here: neither accepted nor rejected."""
+
+    program: str
+    error: str
+
+    def document(self, _level: int) -> dict[str, Any]:
+        """What JSON carries: `accepted` is null."""
+        return {"program": self.program, "accepted": None, "error": self.error}
+
+    def plain(self, _level: int) -> str:
+        """What people read."""
+        return f"not read  {self.program}\n{_INDENT}{self.error}"
 
 
 def _step(cause: Cause) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import time
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 from runtime.errors import InputError, VerificationError
 from runtime.loader import program_type
@@ -21,7 +23,7 @@ from xdp.cli.output import Output
 from xdp.cli.parallel import spread, workers
 from xdp.cli.progress import progress_bar
 from xdp.cli.source import blaming, object_bytes
-from xdp.cli.verdict import Decided, Row
+from xdp.cli.verdict import Decided, Row, Unread
 from xdp.extension import default_registry
 
 __all__ = ["run"]
@@ -30,34 +32,70 @@ _PAYS: Final = 1500  # instructions that take longer to verify than processes ta
 
 
 def run(arguments: Namespace, output: Output) -> int:
-    """Verify the programs of an object; exit 0 when all are accepted, 1 when one is not."""
+    """Verify the programs of an object; exit 0 when all are accepted, 1 when one is not, 3 when one could not be read."""
     data = object_bytes(arguments.object)
     with blaming(arguments.object):
         spec = read_object(data, name=Path(arguments.object).stem)
+        programs, unread = _chosen(spec, arguments.prog)
     registry = default_registry()
     level = arguments.verbose
     tried = not output.json or level > 0 or arguments.witness is not None
-    programs = _chosen(spec, arguments.prog)
     sizes = [len(each.code) for each in programs]
-    count = 1 if arguments.witness else workers(sizes, enough=_PAYS)  # one file is written by one process
     with progress_bar(output, "verifying") as progress:
-        rows = spread(lambda at: _judge(spec, programs[at], registry, arguments, tried=tried), sizes, count, progress)
+        judged = spread(
+            lambda at: _judge(spec, programs[at], registry, arguments, tried=tried),
+            sizes,
+            workers(sizes, enough=_PAYS),
+            progress,
+        )
+    if arguments.witness is not None:
+        _write([each.packet for each in judged if each.packet is not None], arguments.witness, output)
+    rows: list[Row | Unread] = [*(each.row for each in judged), *unread]
     output.emit([row.document(level) for row in rows], "\n".join(row.plain(level) for row in rows))
-    return Exit.OK if all(row.accepted for row in rows) else Exit.REJECTED
+    if not all(each.row.accepted for each in judged):
+        return Exit.REJECTED
+    return Exit.INPUT if unread else Exit.OK
 
 
-def _chosen(spec: ObjectSpec, name: str | None) -> tuple[ProgramSpec, ...]:
-    if not spec.programs:
-        raise InputError(f"{spec.name}: the object holds no program")
+@final
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A program's row, and the packet that goes with its rejection, where one was found."""
+
+    row: Row
+    packet: bytes | None
+
+
+def _chosen(spec: ObjectSpec, name: str | None) -> tuple[tuple[ProgramSpec, ...], tuple[Unread, ...]]:
+    """The programs to verify, and those that are in the object and could not be read. Raises InputError."""
+    unread = tuple(
+        Unread(program=program, error=reason.removeprefix(f"{program}: ")) for program, reason in spec.unsupported
+    )
     if name is None:
-        return spec.programs
+        if not spec.programs:
+            raise InputError("the object holds no program")
+        return spec.programs, unread
     found = tuple(each for each in spec.programs if each.name == name)
-    if not found:
-        raise InputError(f"{spec.name}: no program {name!r}; there is {', '.join(p.name for p in spec.programs)}")
-    return found
+    missing = tuple(each for each in unread if each.program == name)
+    if not found and not missing:
+        names = [*(each.name for each in spec.programs), *(each.program for each in unread)]
+        raise InputError(f"no program {name!r}; there is {', '.join(names) or 'none'}")
+    return found, missing
 
 
-def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments: Namespace, *, tried: bool) -> Row:
+def _write(packets: Sequence[bytes], target: str, output: Output) -> None:
+    """The packets as a capture, in the order of their programs; no file when there are none."""
+    if not packets:
+        output.note(f"no packet was found, {target} is not written")
+        return
+    from netdev.capture import PcapWriter
+    from netdev.port import pack
+
+    with PcapWriter(target) as file:
+        file.write(pack(packets, timestamps=[0] * len(packets)))
+
+
+def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments: Namespace, *, tried: bool) -> _Judged:
     kind = program_type(registry, program, arguments.type)
     policy = _policy(arguments)
     verified: VerifiedProgram | None = None
@@ -69,7 +107,8 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         failure = error
     seconds = time.perf_counter() - started
     line = program.line_at(failure.pc) if failure else None
-    return Row(
+    witness, packet = _witness(failure, spec, program, registry) if failure and tried else (None, None)
+    row = Row(
         section=program.section,
         program=program.name,
         type=kind.name,
@@ -92,10 +131,11 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         loops=_loops(program, verified) if verified else (),
         facts=effects.document(verified) if verified else None,
         effects=effects.sentence(verified) if verified else None,
-        witness=_witness(failure, spec, program, registry, arguments.witness) if failure and tried else None,
+        witness=witness,
         log=failure.log if failure else "",
         states=states(program, kind, spec.maps, registry, policy) if arguments.verbose > 1 else (),
     )
+    return _Judged(row, packet)
 
 
 def _policy(arguments: Namespace) -> Policy:
@@ -122,27 +162,22 @@ def _path(program: ProgramSpec, failure: VerificationError) -> tuple[Decided, ..
 
 
 def _witness(
-    failure: VerificationError, spec: ObjectSpec, program: ProgramSpec, registry: Registry, target: str | None
-) -> str:
-    """Whether the failure was seen to happen; its packet goes to the target, as a capture of one frame."""
-    from netdev.capture import PcapWriter
-    from netdev.port import pack
+    failure: VerificationError, spec: ObjectSpec, program: ProgramSpec, registry: Registry
+) -> tuple[str, bytes | None]:
+    """Whether the failure was seen to happen, in a sentence, and the packet with which it was."""
     from xdp.witness import find_witness, unseen
 
     found = find_witness(failure, spec, registry)
     if found is None:
-        return f"not confirmed: {unseen(failure)}"
-    if target is not None:
-        with PcapWriter(target) as file:
-            file.write(pack([found.packet], timestamps=[0]))
+        return f"not confirmed: {unseen(failure)}", None
     line = program.line_at(found.pc)
     place = f"{line.file}:{line.line}" if line else f"instruction {found.pc}"
     maps = f", with {', '.join(found.entries)} filled," if found.entries else ""
     fields = "".join(f", with {name} = {value}," for name, value in found.context.items())
     told = f"a packet of {len(found.packet)} bytes{maps}{fields} {found.text}, at {place}"
     if found.rule:
-        return f"not confirmed: a rule, which no execution shows to be broken ({found.rule}); {told}"
-    return f"{'confirmed' if found.harm else 'reached'} by execution: {told}"
+        return f"not confirmed: a rule, which no execution shows to be broken ({found.rule}); {told}", found.packet
+    return f"{'confirmed' if found.harm else 'reached'} by execution: {told}", found.packet
 
 
 def _loops(program: ProgramSpec, verified: VerifiedProgram) -> tuple[str, ...]:
