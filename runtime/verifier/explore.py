@@ -84,9 +84,11 @@ class Explorer:
 
     def __init__(
         self, platform: Platform, graph: Graph, watcher: Watcher | None = None, *, joins: bool = False, own: bool = False,
+        speculates: bool = True,
     ) -> None:  # fmt: skip
         """`joins`: states that wait at the same place become one (join.py), and none is compared with what was explored.
 
+        Without `speculates` loops are followed round by round.
         `own`: global functions are verified on their own (functions.py), not with each of their calls.
         """
         self.platform = platform
@@ -98,7 +100,9 @@ class Explorer:
         self._movers = movers(platform, graph) if own else frozenset()
         self._called: dict[int, Subprogram] = {}
         self._around = nests(graph) if joins else None
+        self._speculates = speculates and platform.policy.speculate
         self._prunes = platform.policy.prune and not joins
+        self.forks = False  # whether there was more than one path, outside attempts
         self.tally = Tally()
         self._visited = Visited(self.tally)
         self._loops: list[Loop] = []
@@ -196,10 +200,11 @@ class Explorer:
         if before is not None:
             visits = before.visits + 1
             self.notebook.rounds[pc] = max(self.notebook.rounds.get(pc, 0), visits)
-            if repeats(before, state, live):
+            anchor = before.anchor
+            if repeats(before, state, live) or (anchor is not None and repeats(anchor, state, live)):
                 message = "comes back here with nothing changed, so the loop never ends: count its rounds and leave after so many"
                 raise Rejected(Failure(FailureCode.LOOP, message), pc)
-            if self.platform.policy.speculate and self._proves_loop(state, pc, before):
+            if self._speculates and self._proves_loop(state, pc, before):
                 return True
         return self._goes_round(state, pc, before, visits)
 
@@ -216,6 +221,8 @@ class Explorer:
             begin(state, Checkpoint(state, pc))
         assert state.checkpoint is not None
         state.checkpoint.visits = visits
+        if before is not None:
+            state.checkpoint.anchor = before.anchor if before.visits & before.visits - 1 else before
         around = state.heads if before is None else before.heads  # loops inside this one start anew
         state.heads = {**around, (pc, len(state.frames)): state.checkpoint}
         return False
@@ -415,6 +422,7 @@ class Explorer:
             return _END if not_taken is None else pc + 1
         if not_taken is None:
             return target
+        self.forks = self.forks or not self._loops
         self._push(taken, target)
         return pc + 1
 

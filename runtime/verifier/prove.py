@@ -24,7 +24,7 @@ from runtime.verifier.notice import warnings_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
 from runtime.verifier.report import error_of, trail
-from runtime.verifier.stack import check_stack
+from runtime.verifier.stack import check_circles, check_stack
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.values import Kind
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
@@ -59,6 +59,7 @@ def prove(
     graph: Graph | None = None
     try:
         graph = graph_of(spec.code, spec.subprograms, platform.arguments)
+        check_circles(spec.code, graph)
         tiers.append(Explorer(platform, graph, watcher, joins=platform.policy.joins == "always"))
         notebook = _explored(tiers, platform, graph, watcher)
         check_stack(platform, graph, notebook)
@@ -80,7 +81,7 @@ def _explored(tiers: list[Explorer], platform: Platform, graph: Graph, watcher: 
     """What is learnt by the first tier that accepts the program; raises Rejected, whose explorer is then the last of `tiers`.
 
     Path by path; where there are global functions, with these on their own (decision 7), before much is spent on their calls;
-    where paths are too many, with states joined.
+    where paths are too many, with every round of loops, and with states joined.
     """
     steps = platform.policy.steps
     alone = bool(global_functions(graph))
@@ -101,6 +102,14 @@ def _explored(tiers: list[Explorer], platform: Platform, graph: Graph, watcher: 
         except Rejected as rejected:
             failed, first = rejected, tiers[-1]
             spent = failed.failure.code is FailureCode.BUDGET
+    spent = spent and first.forks  # of a single path, nothing else is learnt in another way
+    if spent and platform.policy.speculate:
+        tiers.append(Explorer(platform, graph, watcher, speculates=False))
+        try:
+            return tiers[-1].run(steps)
+        except Rejected as rejected:
+            if rejected.failure.code is not FailureCode.BUDGET:
+                raise
     if spent and platform.policy.joins == "beyond":
         try:
             return Explorer(platform, graph, watcher, joins=True).run(steps)

@@ -27,11 +27,12 @@ class Checkpoint:
     """A state as it was at a merge point; once everything below is explored, it goes to its `place`.
 
     `open` counts the paths below it that are not finished; `needed` and `read` are the components that mattered below;
-    `written` the slots that were stored to between the parent and here; `visits` how often the path was here before.
+    `written` the slots that were stored to between the parent and here; `visits` how often the path was here before;
+    `anchor` is one of these visits, so far away that a state that comes again after any number of rounds is found.
     """
 
     __slots__ = (
-        "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "questions", "read",
+        "anchor", "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "questions", "read",
         "references", "registers", "room", "stack", "visits", "written",
     )  # fmt: skip
 
@@ -52,6 +53,7 @@ class Checkpoint:
         self.needed = 0
         self.read = 0
         self.visits = 0
+        self.anchor: Checkpoint | None = None
         self.place: list[Checkpoint] | None = None
         self.questions: Questions | None = None
 

@@ -8,18 +8,40 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final, final
 
-from runtime.isa import CallHelper, CallLocal, LoadFunction
+from runtime.isa import CallHelper, CallLocal, Code, LoadFunction
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import MAX_FRAMES, Graph
 from runtime.verifier.platform import Notebook, Platform
 
-__all__ = ["check_stack"]
+__all__ = ["check_circles", "check_stack"]
 
 _LIMIT: Final = 512
 _TAIL_CALL_LIMIT: Final = 256
 """33 tail calls follow each other, and each may leave such a chain below."""
 _GRAIN: Final = 16
 _TAIL_CALL: Final = "tail_call"
+_CIRCLE: Final = "functions call each other in a circle: use a loop"
+
+
+def check_circles(code: Code, graph: Graph) -> None:
+    """Raise Rejected where functions that calls lead to call each other in a circle, before any path is followed."""
+    calls: dict[int, set[int]] = {start: set() for start in graph.starts}
+    for pc, each in enumerate(code):
+        if isinstance(each, CallLocal):
+            calls[graph.function[pc]].add(pc + 1 + each.offset)
+    done: set[int] = set()
+    around: dict[int, list[int]] = {0: sorted(calls[0])}  # the chain of calls, each with the callees that are left
+    while around:
+        start = next(reversed(around))
+        if not around[start]:
+            del around[start]
+            done.add(start)
+            continue
+        callee = around[start].pop()
+        if callee in around:
+            raise Rejected(Failure(FailureCode.CALL, _CIRCLE), callee)
+        if callee not in done:
+            around[callee] = sorted(calls[callee])
 
 
 def check_stack(platform: Platform, graph: Graph, notebook: Notebook) -> None:
@@ -60,7 +82,7 @@ class _Chains:
         """Follow the calls of the last function of a chain, whose callers take `above` bytes; raises Rejected."""
         start, frames = chain[-1], len(chain)
         if start in chain[:-1]:
-            raise Rejected(Failure(FailureCode.CALL, "functions call each other in a circle: use a loop"), start)
+            raise Rejected(Failure(FailureCode.CALL, _CIRCLE), start)
         if frames > MAX_FRAMES:
             message = f"more than {MAX_FRAMES} functions are active at once: inline some, or make recursion a loop"
             raise Rejected(Failure(FailureCode.CALL, message), start)
