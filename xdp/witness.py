@@ -88,6 +88,9 @@ class _Input:
 
 def unseen(error: VerificationError) -> str:
     """Why no witness was found, as far as that is known."""
+    suspect = error.suspect
+    if isinstance(suspect, Suspect) and suspect.program_type.driver is None:
+        return f"nothing here runs programs of type {suspect.program_type.name}"
     return _LIMITS.get(error.code, "no input was found that does it, and this may be a limit of the analysis")
 
 
