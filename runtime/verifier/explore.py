@@ -256,7 +256,8 @@ class Explorer:
         """The same, where numbers that were not needed so far become unknown."""
         live, visits = self._live[pc], before.visits + 1
         ident = self.notebook.fresh_id()
-        found = Widening(before, state, live, ident, self._bounds, needed=needed, notebook=self.notebook)
+        counted = 0 if pc in self._callers else ident  # a helper ends by itself
+        found = Widening(before, state, live, counted, self._bounds, needed=needed, notebook=self.notebook)
         widened = found.state
         limit = min(self.notebook.steps + _ATTEMPT_STEPS, self.platform.policy.steps)
         for turn in range(_ROUNDS):
@@ -274,7 +275,7 @@ class Explorer:
             if failure.grown is None:
                 return False
             found = Widening(
-                widened, failure.grown, live, ident, self._bounds,
+                widened, failure.grown, live, counted, self._bounds,
                 needed=EVERYTHING, notebook=self.notebook, again=turn >= _PATIENT_ROUNDS,
             )  # fmt: skip
             widened = found.state
@@ -293,10 +294,12 @@ class Explorer:
         """Explore from the widened state on, apart from everything else; what was learnt stays only if it is a proof."""
         start = widened.fork()
         start.checkpoint = None
-        start.heads = {}
+        start.heads = {place: head for place, head in state.heads.items() if self._is_tried(head)}
         checkpoint = Checkpoint(start, pc)
         checkpoint.open = 1 << 30
         begin(start, checkpoint)
+        if pc in self._callers:
+            start.heads = {**start.heads, (pc, len(start.frames)): checkpoint}
         loop = Loop(ident, pc, checkpoint, self._most(state, pc))
         if not loop.takes(state, self._live[pc], self.notebook):
             return loop, NotProven(loop)
@@ -322,6 +325,10 @@ class Explorer:
             if failure.loop is not loop and failure.loop is not None:
                 raise failure
         return loop, failure
+
+    def _is_tried(self, head: Checkpoint) -> bool:
+        """Whether rounds of a helper are being proven from that state on."""
+        return head.pc in self._callers and any(loop.checkpoint is head for loop in self._loops)
 
     def _most(self, state: State, pc: int) -> int | None:
         """How many rounds there are at most, where the loop is a helper's."""
@@ -436,9 +443,16 @@ class Explorer:
                 assert resume is not None
                 self._push(gone, resume)
         if pc in self._callers:
-            head = state.heads.get((pc, len(state.frames)))
+            place = (pc, len(state.frames))
+            head = state.heads.get(place)
             made = 0 if head is None else head.visits
             callback = call_back(self.platform, self.notebook, state, pc, helper, made=made)
+            state.heads = {key: each for key, each in state.heads.items() if key != place}  # the next call is another
+            if callback is not None and self._loops and self._loops[-1].checkpoint is head:
+                call_helper(self.platform, self.notebook, state, pc, helper)
+                self._push(state, pc + 1)  # what follows waits until the rounds are proven
+                self._push(*callback)
+                return _END
             if callback is not None:
                 self._push(*callback)
         call_helper(self.platform, self.notebook, state, pc, helper)

@@ -123,11 +123,12 @@ class Loop:
         return value._replace(progress=None) if value.progress and value.progress.loop == self.ident else value
 
     def begins_at(self, state: State, pc: int) -> bool:
-        """Whether that is the head, in the same calls."""
+        """Whether that is the head, in the same calls; of a helper's rounds, in the same call of the helper."""
         frames = self.checkpoint.frames
         return (
             pc == self.pc
             and len(frames) == len(state.frames)
+            and (self._most is None or state.heads.get((pc, len(frames))) is self.checkpoint)
             and all(a.resume == b.resume for a, b in zip(frames, state.frames, strict=True))
         )
 
@@ -253,7 +254,8 @@ def thresholds(code: Code) -> tuple[int, ...]:
 class Widening:
     """A state that covers both a visit of a loop's head and the one before, and probably those to come.
 
-    `state` is None where kinds do not go together; `changed` says whether anything differs.
+    `state` is None where kinds do not go together; `changed` says whether anything differs. `ident` is that of the loop whose
+    progress is followed, or 0.
     """
 
     def __init__(
@@ -309,7 +311,10 @@ class Widening:
         scalar = UNKNOWN.number
         if self._needed >> component & 1:
             scalar = DOMAIN.widen(old.number, new.number, self._far(new.number))
-        return Value(Kind.NUMBER, scalar, 0, 0, 0, length, 0, Progress(self._ident, component, 0, 0))
+        return Value(Kind.NUMBER, scalar, 0, 0, 0, length, 0, self._tag(component))
+
+    def _tag(self, component: int) -> Progress | None:
+        return Progress(self._ident, component, 0, 0) if self._ident else None
 
     def _far(self, scalar: Scalar) -> Sequence[int]:
         """The thresholds; when a bound was not enough once, only those that are worth the round."""
@@ -319,7 +324,7 @@ class Widening:
         self.changed = True
         places = [DOMAIN.alu(AluOp.ADD, 64, each.number, DOMAIN.const(each.offset)) for each in (old, new)]
         scalar: Scalar | None = DOMAIN.widen(places[0], places[1], self._bounds)
-        tag = Progress(self._ident, component, 0, 0)
+        tag = self._tag(component)
         assert scalar is not None
         if new.kind not in _REGIONS:
             return Value(new.kind, scalar, 0, new.id, new.target, None, 0, tag, new.ref)

@@ -92,7 +92,7 @@ class Match:
 
     def _as_many_rounds(self, frame: int, caller: Frame) -> bool:
         """Whether the old state had at least as many rounds of the helper before it."""
-        if caller.callback is None or not caller.callback.count:
+        if caller.callback is None or not (caller.callback.count or caller.callback.elements):
             return True
         place = (caller.resume, frame)
         return _visits(self.old.heads.get(place)) <= _visits(self.new.heads.get(place))

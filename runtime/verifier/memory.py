@@ -284,7 +284,7 @@ def write_stack(state: State, frame: int, low: int, size: int, value: Value) -> 
     zero, needs = _zeroes(state, frame, index, old)
     read(state, bit)  # the other bytes stay what they were
     state.written |= bit
-    if first == 0 and old.written & ~mask == 0:
+    if first == 0 and (old.written | old.rest) & ~mask == 0:
         kept = value if scalar is value.number else number(scalar, value.needs)
         stack[index] = Slot(mask, mask if scalar is ZERO else 0, kept, size)
         return

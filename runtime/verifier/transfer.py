@@ -180,7 +180,8 @@ def _moved(notebook: Notebook, state: State, pointer: Value, by: Value, op: AluO
     progress = None
     if pointer.progress is not None:
         low, high = (by.number.smin, by.number.smax) if op is AluOp.ADD else (-by.number.smax, -by.number.smin)
-        progress = pointer.progress._replace(low=pointer.progress.low + low, high=pointer.progress.high + high)
+        if pointer.number.smin + low >= _LOWEST and pointer.number.smax + high <= _HIGHEST:
+            progress = pointer.progress._replace(low=pointer.progress.low + low, high=pointer.progress.high + high)
     if by.number.const is not None:
         delta = by.number.smin if op is AluOp.ADD else -by.number.smin
         return pointer._replace(offset=pointer.offset + delta, progress=progress)

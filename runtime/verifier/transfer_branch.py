@@ -15,6 +15,7 @@ from runtime.verifier.values import MAX_LENGTH, NOT_NULL, ZERO, Kind, Value, num
 
 __all__ = ["Sides", "split", "split_numbers"]
 
+_NEAR: Final = 1 << 29  # so far from null is all memory, here as in Linux
 _NO_WRAP: Final = 1 << 32  # so far from the packet, additions cannot go round
 _WORD32: Final = (1 << 32) - 1
 _MIRROR: Final = {
@@ -65,7 +66,9 @@ def _is_zero(value: Value) -> bool:
 
 
 def _never_null(value: Value) -> bool:
-    return value.kind in _VALID
+    """Memory lies far from null, but pointers may be moved as far when they are not followed."""
+    near = value.number.smin + value.offset >= -_NEAR and value.number.smax + value.offset <= _NEAR
+    return value.kind in _VALID and near
 
 
 def split_numbers(state: State, branch: Branch, left: Value, right: Value, sides: Branches) -> Sides:
