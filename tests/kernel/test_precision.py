@@ -115,7 +115,8 @@ def test_program_in_assembly(name: str, kind: str, text: str) -> None:
     accepted, log = kernel_verdict(spec, row, MAPS)
     ours = judge(spec, row, MAPS, registry, policy=Policy())
     kernel = Verdict(accepted=accepted, message="" if accepted else last_words(log))
-    _judge_pair(name.partition(" ")[0], Pair(name=name, section=kind, ours=ours, kernel=kernel, kind=row, spec=spec))
+    pair = Pair(name=name, section=kind, ours=ours, kernel=kernel, kind=row, spec=spec, maps=MAPS)
+    _judge_pair(name.partition(" ")[0], pair)
 
 
 def test_there_are_enough_programs() -> None:

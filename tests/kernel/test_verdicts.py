@@ -13,6 +13,8 @@ from tests.kernel.verdicts.__main__ import main
 from tests.kernel.verdicts.libbpf import last_words
 from tests.kernel.verdicts.policies import POLICIES, explain
 from tests.kernel.verdicts.verdict import Pair, Verdict
+from tests.runtime.verifier.rules import MAPS, program_of
+from xdp.extension import default_registry
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="bpf(2) needs root")
@@ -22,6 +24,17 @@ R2 invalid mem access 'scalar'
 verification time 20 usec
 stack depth 0
 processed 3 insns (limit 1000000) max_states_per_insn 0 total_states 0 peak_states 0 mark_read 0
+"""
+
+
+_SHIFTED = """
+r3 = *(u32 *)(r1 + 12)
+r2 = 7
+r2 >>= r3
+r1 = map_value[small] ll
+r1 += r2
+r0 = *(u8 *)(r1 + 0)
+exit
 """
 
 
@@ -43,13 +56,18 @@ def test_policies_are_told_apart() -> None:
 
 
 def test_a_policy_wants_its_evidence() -> None:
-    """A phrase of the kernel is no explanation without the instruction that goes with it."""
-    ours = Verdict(accepted=True)
+    """A phrase of the kernel is no explanation where we accept without the knowledge that the row is about."""
     kernel = Verdict(accepted=False, message="R2 unbounded memory access, make sure to bounds check any such access")
-    found = explain(_pair(ours, kernel, "r2 >>= r3"))
-    assert found is not None
-    assert found.name == "shifts by a variable"
-    assert explain(_pair(ours, kernel, "r2 >>= 3")) is None
+    kind = default_registry().program_type("xdp")
+    found = [
+        explain(
+            Pair(name="p", section="xdp", ours=Verdict(accepted=True), kernel=kernel, kind=kind, spec=spec, maps=MAPS)
+        )
+        for spec in (program_of(_SHIFTED), program_of(_SHIFTED.replace("r1 += r2", "r1 += 1")))
+    ]
+    assert found[0] is not None
+    assert found[0].name == "shifts by a variable"
+    assert found[1] is None
 
 
 def test_a_safe_program_that_we_reject_is_not_explained() -> None:

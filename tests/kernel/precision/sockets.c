@@ -39,7 +39,7 @@ SEC("tc") int ok_socket_deleted(struct __sk_buff *skb) { DELETE(places); }
 SEC("sockops") int ok_socket_deleted_of_operations(struct bpf_sock_ops *ctx) { DELETE(names); }
 SEC("cgroup/connect4") int bad_socket_deleted_of_addresses(struct bpf_sock_addr *ctx) { DELETE(names); }
 
-SEC("tc") int bad_socket_unchecked(struct __sk_buff *skb)
+SEC("tc") int bad_socket_of_the_packet_unchecked(struct __sk_buff *skb)
 {
     __u32 key = 0;
     bpf_map_update_elem(&places, &key, skb->sk, 0);

@@ -49,4 +49,4 @@ def _pair(found: ObjectSpec | InputError, name: str, section: str, kernel: Verdi
         ours = Verdict(accepted=None, message=f"section {section!r} names no type that is known here")
     else:
         ours = judge(spec, kind, found.maps, registry, policy=policy)
-    return Pair(name=name, section=section, ours=ours, kernel=kernel, kind=kind, spec=spec)
+    return Pair(name=name, section=section, ours=ours, kernel=kernel, kind=kind, spec=spec, maps=found.maps)

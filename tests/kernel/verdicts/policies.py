@@ -9,14 +9,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
-from runtime.isa import Alu, AluOp, Branch, Imm, Instruction, Reg
+from runtime.isa import AluOp
+from runtime.verifier import FailureCode
 from tests.kernel.verdicts.verdict import Pair
+from tests.kernel.verdicts.weaker import (
+    Weaker,
+    refused,
+    with_signatures,
+    without_context,
+    without_lengths,
+    without_long_frames,
+    without_null_registers,
+    without_operations,
+)
 
 __all__ = ["POLICIES", "Difference", "explain"]
 
 _SHIFTS: Final = (AluOp.LSH, AluOp.RSH, AluOp.ARSH)
 _DIVISIONS: Final = (AluOp.DIV, AluOp.MOD)
-_LONGEST_FRAME: Final = 65535
 _BOUNDS: Final = (
     "unbounded min value",
     "max value is outside of the allowed memory range",
@@ -47,30 +57,15 @@ def _only_kernel(code: str, *words: str) -> Callable[[Pair], bool]:
     return covers
 
 
-def _only_us(*words: str, where: Callable[[Instruction], bool] | None = None) -> Callable[[Pair], bool]:
-    """We accept; the kernel's reason has one of the phrases, and some instruction is such."""
+def _only_us(*words: str, without: Weaker | None = None) -> Callable[[Pair], bool]:
+    """We accept; the kernel's reason has one of the phrases, and we refuse the program, too, without that knowledge."""
 
     def covers(pair: Pair) -> bool:
         if pair.ours.accepted is not True or not any(each in pair.kernel.message for each in words):
             return False
-        return where is None or (pair.spec is not None and any(where(each) for each in pair.spec.code))
+        return without is None or refused(pair, without) not in ("", FailureCode.BUDGET)
 
     return covers
-
-
-def _computed(*operations: AluOp, constant: bool = True) -> Callable[[Instruction], bool]:
-    def found(each: Instruction) -> bool:
-        return isinstance(each, Alu) and each.op in operations and (constant or isinstance(each.src, Reg))
-
-    return found
-
-
-def _far(each: Instruction) -> bool:
-    return isinstance(each, Alu) and isinstance(each.src, Imm) and each.src.value >= _LONGEST_FRAME
-
-
-def _has_global_function(pair: Pair) -> bool:
-    return pair.spec is not None and any(each.is_global for each in pair.spec.subprograms[1:])
 
 
 POLICIES: Final = (
@@ -154,27 +149,27 @@ POLICIES: Final = (
     Difference(
         name="global functions",
         why="The kernel judges a global function alone; we judge it with what its caller gives it.",
-        covers=lambda pair: _has_global_function(pair) and _only_us(*_CALLED, *_BOUNDS)(pair),
+        covers=_only_us(*_CALLED, *_BOUNDS, without=with_signatures),
     ),
     Difference(
         name="shifts by a variable",
-        why="The kernel knows nothing of a number that was shifted by one that it does not know.",
-        covers=_only_us(*_BOUNDS, where=_computed(*_SHIFTS, constant=False)),
+        why="The kernel knows nothing of a number that was shifted by one that it does not know, or that is too large.",
+        covers=_only_us(*_BOUNDS, without=without_operations(*_SHIFTS, in_width=False)),
     ),
     Difference(
         name="quotients and remainders",
         why="The kernel knows nothing of the result of a division.",
-        covers=_only_us(*_BOUNDS, where=_computed(*_DIVISIONS)),
+        covers=_only_us(*_BOUNDS, without=without_operations(*_DIVISIONS)),
     ),
     Difference(
         name="length of the packet",
         why="Here the distance between a packet pointer and the end is a number that proves room.",
-        covers=_only_us(*_ROOM, where=_computed(AluOp.SUB, constant=False)),
+        covers=_only_us(*_ROOM, without=without_lengths),
     ),
     Difference(
         name="frames that are too long",
         why="The kernel proves nothing by a comparison beyond 65535 bytes, which holds on no path here.",
-        covers=_only_us(*_ROOM, where=_far),
+        covers=_only_us(*_ROOM, without=without_long_frames),
     ),
     Difference(
         name="subtraction from the frame pointer",
@@ -184,12 +179,12 @@ POLICIES: Final = (
     Difference(
         name="context is not null",
         why="A path on which the context would be null is no path.",
-        covers=_only_us("same insn cannot be used with different pointers"),
+        covers=_only_us("same insn cannot be used with different pointers", without=without_context),
     ),
     Difference(
         name="compared with null in a register",
         why="A pointer that differs from a register that holds 0 is not null.",
-        covers=_only_us("_or_null'", where=lambda each: isinstance(each, Branch) and isinstance(each.src, Reg)),
+        covers=_only_us("_or_null'", without=without_null_registers),
     ),
     Difference(
         name="no bytes at all",

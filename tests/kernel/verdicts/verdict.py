@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from runtime.spec import ProgramSpec, ProgramType
+from runtime.spec import MapSpec, ProgramSpec, ProgramType
 
 __all__ = ["Pair", "Verdict"]
 
@@ -39,7 +39,7 @@ class Verdict:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """A program with both verdicts; `kind` and `spec` are None where the object could not be read or the type is unknown."""
+    """A program with both verdicts; `maps` are those of the object. `kind` and `spec` are None where the object could not be read or the type is unknown."""
 
     name: str
     section: str
@@ -47,6 +47,7 @@ class Pair:
     kernel: Verdict
     kind: ProgramType | None = None
     spec: ProgramSpec | None = None
+    maps: tuple[MapSpec, ...] = ()
 
     @property
     def type_name(self) -> str:
