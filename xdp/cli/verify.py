@@ -28,7 +28,7 @@ from xdp.extension import default_registry
 
 __all__ = ["run"]
 
-_PAYS: Final = 1000  # instructions: with so many more than the largest program has, two processes save a third of the time
+_PAYS: Final = 1000  # instructions beside the largest program, with which two processes save a third of the time
 
 
 def run(arguments: Namespace, output: Output) -> int:
