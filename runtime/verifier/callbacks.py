@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 from runtime.isa import CallHelper, Code
-from runtime.spec import ArgType, Given, Helper
+from runtime.spec import ArgType, Given, Helper, MapFlag
 from runtime.verifier.demand import FRAME_BITS, SLOTS, need
 from runtime.verifier.domains import DOMAIN
 from runtime.verifier.failure import Failure, FailureCode, Rejected
@@ -48,7 +48,8 @@ def rounds(platform: Platform, state: State, helper: Helper) -> int:
             platform.maps[state.registers[row.elements].target],
             platform.kinds[state.registers[row.elements].target],
         )
-        return spec.max_entries if kind is not None and kind.bounded_array else _MAX_LOOPS
+        known = kind is not None and kind.bounded_array and not spec.flags & MapFlag.INNER_MAP
+        return spec.max_entries if known else _MAX_LOOPS  # a map inside a map may have more
     return 1 if row.later else _MAX_LOOPS
 
 
@@ -70,7 +71,7 @@ def call_back(
         notebook.loops[pc] = max(notebook.loops.get(pc, 0), most)
     inside = state.fork()
     registers = state.registers
-    arguments = [_given(each, registers) for each in row.given]
+    arguments = [_given(platform, notebook, each, registers) for each in row.given]
     if row.later:
         notebook.later.add(target)
         inside.checkpoint, inside.heads, inside.frames, inside.starts = None, {}, (), inside.starts[:1]
@@ -81,7 +82,7 @@ def call_back(
     return inside, target
 
 
-def _given(given: Given | int, registers: list[Value]) -> Value:
+def _given(platform: Platform, notebook: Notebook, given: Given | int, registers: list[Value]) -> Value:
     """What a callback gets in a register: a thing, or what is in a register of the helper's caller."""
     match given:
         case Given.INDEX:
@@ -89,7 +90,9 @@ def _given(given: Given | int, registers: list[Value]) -> Value:
         case Given.KEY:
             return Value(Kind.MAP_KEY, ZERO, 0, 0, registers[1].target)
         case Given.VALUE:
-            return Value(Kind.MAP_VALUE, ZERO, 0, 0, registers[1].target)
+            target = registers[1].target
+            ident = -notebook.fresh_id() if platform.lockable(target) else 0  # each element has a lock of its own
+            return Value(Kind.MAP_VALUE, ZERO, 0, ident, target)
         case Given.MAP:
             return Value(Kind.MAP, ZERO, 0, 0, registers[1].target)
         case Given.OBJECT:

@@ -89,9 +89,9 @@ class Platform:
         return any(each.type == "bpf_spin_lock" for each in self.maps[index].special)
 
     def constant_bytes(self, index: int, offset: int, size: int) -> bytes | None:
-        """What a frozen map's only value holds there, or None where it is no constant."""
+        """What a frozen map's only value holds there, or None where it is no constant, as in maps inside maps."""
         spec = self.maps[index]
-        if not spec.frozen or spec.max_entries != 1 or len(spec.initial) != 1:
+        if index >= self.own or not spec.frozen or spec.max_entries != 1 or len(spec.initial) != 1:
             return None
         value = spec.initial[0][1]
         return value[offset : offset + size] if offset >= 0 and offset + size <= len(value) else None
