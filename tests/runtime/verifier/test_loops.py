@@ -214,3 +214,69 @@ def test_a_walk_that_is_not_proven_takes_no_memory_for_what_it_left() -> None:
             watcher=lambda _, state: rooms.append(len(state.room)),
         )
     assert max(rooms) < 100
+
+
+_TURNS = "r6 = 0\nloop:\nr6 += 1\nr6 &= {mask}\nif r6 < 64 goto loop\n" + OUT
+
+
+@pytest.mark.parametrize("mask", [1, 3, 7, 15])
+def test_a_state_that_comes_again_after_some_rounds_ends_the_search(mask: int) -> None:
+    """A loop that goes through the same few states for ever is rejected in a few rounds, not when the budget is spent."""
+    seen: list[int] = []
+    spec = ProgramSpec(
+        name="loop",
+        section="xdp",
+        code=assemble(_TURNS.format(mask=mask)),
+        subprograms=(Subprogram(0, "f0"),),
+        license="GPL",
+    )
+    registry = default_registry()
+    with pytest.raises(VerificationError) as caught:
+        verify(
+            spec,
+            registry.program_type("xdp"),
+            MAPS,
+            registry,
+            policy=Policy(steps=20_000, speculate=False),
+            watcher=lambda pc, _: seen.append(pc),
+        )
+    assert caught.value.code == "loop"
+    assert len(seen) < 40 * (mask + 1)
+
+
+def test_a_circle_of_calls_is_refused_before_any_path() -> None:
+    """Functions that call each other, even behind a condition, are refused in no step."""
+    text = "call second\nr0 = 0\nexit\nsecond:\nif r1 == 5 goto leave\ncall third\nleave:\nr0 = 0\nexit\nthird:\ncall second\nexit\n"
+    with pytest.raises(VerificationError) as caught:
+        _verify(text, Policy(steps=1), starts=(0, 3, 7))
+    assert caught.value.code == "call"
+
+
+def test_calls_of_one_function_from_two_are_no_circle() -> None:
+    """A function may have many callers, at different depths."""
+    text = "call second\ncall third\nr0 = 0\nexit\nsecond:\ncall third\nexit\nthird:\nr0 = 1\nexit\n"
+    assert _verify(text, starts=(0, 4, 6)).facts.steps
+
+
+def test_a_single_path_is_followed_once() -> None:
+    """Where the budget ends on the only path there is, no other way of following it is tried."""
+    seen: list[int] = []
+    spec = ProgramSpec(
+        name="loop",
+        section="xdp",
+        code=assemble("r0 = 5\nloop:\nif r0 < 4 goto out\nr0 += 1\ngoto loop\nout:\nexit\n"),
+        subprograms=(Subprogram(0, "f0"),),
+        license="GPL",
+    )
+    registry = default_registry()
+    with pytest.raises(VerificationError) as caught:
+        verify(
+            spec,
+            registry.program_type("xdp"),
+            MAPS,
+            registry,
+            policy=Policy(steps=3000),
+            watcher=lambda pc, _: seen.append(pc),
+        )
+    assert caught.value.code == "budget"
+    assert len(seen) <= 3000
