@@ -105,6 +105,8 @@ CASES = (
     Bad(name="big-endian object", words="verify b.o", code=3, says="endian", make=(_flipped("b.o", 5, 2),)),
     Bad(name="32-bit object", words="verify w.o", code=3, says="64-bit", make=(_flipped("w.o", 4, 1),)),
     Bad(name="C with an error", words="verify x.c", code=3, says="error", make=(_bytes("x.c", b"int main( {"),)),
+    Bad(name="C without a program", words="verify n.c", code=3, says="n.c: ", make=(_bytes("n.c", b"int n;"),)),
+    Bad(name="folder named as C", words="verify d.c", code=3, says="not a file", make=(lambda d: (d / "d.c").mkdir(),)),
     Bad(name="C file missing", words="verify none.c", code=3, says="none.c"),
     Bad(name="no such program", words="replay F C --prog nobody", code=3, says="nobody"),
     Bad(name="no such program type", words="verify F --type nothing", code=3, says="nothing"),
