@@ -204,10 +204,9 @@ def _check_object(platform: Platform, value: Value, offset: int, size: int, *, w
     if write:
         return Failure(FailureCode.READ_ONLY, f"writes {struct.words}, which is read-only for programs")
     if not struct.layout.fields:
-        return Failure(
-            FailureCode.BAD_DEREF,
-            f"reads {struct.words}, whose fields differ from kernel to kernel and are not followed: hand it to a helper",
-        )
+        by_btf = struct.name.startswith("struct ")
+        why = "whose fields differ from kernel to kernel and are not followed" if by_btf else "which has no fields here"
+        return Failure(FailureCode.BAD_DEREF, f"reads {struct.words}, {why}: hand it to a helper")
     failure = check_field(struct.layout, offset, size, write=write)
     return failure and Failure(failure.code, f"{failure.message.partition(':')[0]}: {struct.words} has other fields")
 

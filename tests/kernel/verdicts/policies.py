@@ -90,6 +90,11 @@ POLICIES: Final = (
         covers=_only_kernel("bad_deref", "whose fields differ from kernel to kernel"),
     ),
     Difference(
+        name="queues of sockets",
+        why="An AF_XDP socket in a map is a number here that redirects go to, and no queue of it is known.",
+        covers=_only_kernel("bad_deref", "an AF_XDP socket, which has no fields here"),
+    ),
+    Difference(
         name="pointers at variable places",
         why="A pointer that is stored on the stack has a place that is known; the kernel forgets that it was one.",
         covers=_only_kernel("stack", "its place on the stack must be a constant"),
