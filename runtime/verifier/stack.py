@@ -25,10 +25,10 @@ _CIRCLE: Final = "functions call each other in a circle: use a loop"
 
 def check_circles(code: Code, graph: Graph) -> None:
     """Raise Rejected where functions that calls lead to call each other in a circle, before any path is followed."""
-    calls: dict[int, set[int]] = {start: set() for start in graph.starts}
+    calls: dict[int, dict[int, int]] = {start: {} for start in graph.starts}  # callees, each with its first call
     for pc, each in enumerate(code):
         if isinstance(each, CallLocal):
-            calls[graph.function[pc]].add(pc + 1 + each.offset)
+            calls[graph.function[pc]].setdefault(pc + 1 + each.offset, pc)
     done: set[int] = set()
     around: dict[int, list[int]] = {0: sorted(calls[0])}  # the chain of calls, each with the callees that are left
     while around:
@@ -39,7 +39,7 @@ def check_circles(code: Code, graph: Graph) -> None:
             continue
         callee = around[start].pop()
         if callee in around:
-            raise Rejected(Failure(FailureCode.CALL, _CIRCLE), callee)
+            raise Rejected(Failure(FailureCode.CALL, _CIRCLE), calls[start][callee])
         if callee not in done:
             around[callee] = sorted(calls[callee])
 
