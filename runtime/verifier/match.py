@@ -17,7 +17,7 @@ from runtime.verifier.values import Kind, Value
 if TYPE_CHECKING:
     from runtime.verifier.prune import Checkpoint
 
-__all__ = ["EVERYTHING", "LOADED", "REGIONS", "SAVED", "Match", "bits", "covers", "kept"]
+__all__ = ["EVERYTHING", "LOADED", "REGIONS", "SAVED", "Match", "bits", "covers", "holds_bytes", "kept"]
 
 SAVED: Final = (6, 7, 8, 9)
 """Registers that a function gives back as they were."""
@@ -172,22 +172,29 @@ class Match:
 
     def slot(self, frame: int, index: int, old: Slot | None, new: Slot | None) -> bool:
         """The same of a stack slot."""
-        if new is None:
-            return old is None or (old.value is None and not old.written)
         needed = self.needed & slot_bit(frame, index)
         if old is None or old.value is None:
-            if new.value is not None and new.value.kind is not Kind.NUMBER:
-                # what was read as a number must not be a pointer; loops ask later whether it was read
-                return old is None and self.slots == EVERYTHING
-            if new.rest & ~(0 if old is None else old.rest):
-                return False
-            if old is None:
-                return True
-            return not old.written & ~new.written and not (needed and old.zero & ~_zero(new))
+            return holds_bytes(old, new, needed, everything=self.slots == EVERYTHING)
+        if new is None:
+            return False
         if new.value is None:
             plain = old.value.kind is Kind.NUMBER and not needed and old.value.length is None
             return plain and not old.written & ~new.written and not new.rest
         return old.size == new.size and self.value(old.value, new.value, needed)
+
+
+def holds_bytes(old: Slot | None, new: Slot | None, needed: int, *, everything: bool = False) -> bool:
+    """Whether a slot is one of the old one's, which holds no value; `everything`: slots are compared that nothing read."""
+    if new is None:
+        return old is None or not old.written
+    if new.value is not None and new.value.kind is not Kind.NUMBER:
+        # what was read as a number must not be a pointer; loops ask later whether it was read
+        return old is None and everything
+    if new.rest & ~(0 if old is None else old.rest):
+        return False
+    if old is None:
+        return True
+    return not old.written & ~new.written and not (needed and old.zero & ~_zero(new))
 
 
 def _visits(head: Checkpoint | None) -> int:

@@ -1,6 +1,16 @@
 """What a finished checkpoint asks of a state that may be covered by it: computed once, the most telling question first.
 
 Not here: how values are compared (match.py), and when the questions are asked (prune.py).
+
+Names are matched one to one (match.py), which takes a whole comparison. Most states that are covered have the very names of the old
+one, since they come from the same pointers: where every name is its own match there is nothing to remember, and each question is
+answered by itself. The first that cannot be (other names, progress, references) leaves the rest to match.py.
+
+A name that only one of the asked components bears is dropped. A name says of two numbers that their difference is known; alone it
+says nothing that the number does not say itself, so any state with a number inside it is covered. Components that are not asked do
+not count: had a number been narrowed through its link to another one, and then decided something, `need` would have marked both,
+since what is narrowed depends on both (transfer_branch.py), and numbers that are needed and live are asked. That holds only once
+nothing below the checkpoint is open, which is when questions are made.
 """
 
 from __future__ import annotations
@@ -10,7 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS
 from runtime.verifier.domains import DOMAIN, Scalar
-from runtime.verifier.match import LOADED, REGIONS, Match, bits
+from runtime.verifier.match import EVERYTHING, LOADED, REGIONS, Match, bits, holds_bytes
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import UNKNOWN, ZERO, Kind, Value
 
@@ -22,9 +32,10 @@ __all__ = ["Questions", "answered"]
 _NUMBER: Final = Kind.NUMBER
 _FRAME_SLOTS: Final = (1 << FRAME_BITS) - (1 << SLOTS)
 
-_Question = tuple[int, Value | None, Slot | None, int, bool, Scalar | None]
-"""What a covered state must have in a register, or in a stack slot (its index is negative): the value or the slot, whether it is
-needed, whether the very same object there is an answer, and whether any number within that one is, in a slot of that size."""
+_Question = tuple[int, Value | None, Slot | None, int, int]
+"""What a covered state must have in a register, or in a stack slot (its index is negative): the value, the slot around it, whether it
+is needed, and how many bytes must be there behind a pointer's base, or less than 0 where only match.py can tell."""
+_UNUSUAL: Final = -1
 
 
 class Questions(NamedTuple):
@@ -49,10 +60,10 @@ def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> Questions:
         value, needed = checkpoint.registers[r], checkpoint.needed >> base + r & 1
         if not _tells(value, needed):
             continue
-        if _is_plain(value) and value.progress is None:
+        if value.kind is _NUMBER and not value.id and value.length is None and value.progress is None:
             numbers.append((r, value.number))
         else:
-            others.append((r, value, None, needed, False, None))
+            others.append((r, value, None, needed, _room(checkpoint, value)))
     asked = checkpoint.read >> base & _FRAME_SLOTS
     while asked:
         bit = asked & -asked
@@ -61,12 +72,17 @@ def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> Questions:
         index = SLOTS - 1 - component
         slot = checkpoint.stack.get(index)
         held, needed = slot and slot.value, checkpoint.needed >> base + component & 1
-        same = held is None or _is_plain(held)
-        within = None
-        if held is not None and same and held.progress is None:
-            within = held.number if needed else DOMAIN.unknown
-        others.append((index, None, slot, needed, same, within))
+        others.append((index, held, slot, needed, _room(checkpoint, held)))
     return Questions(numbers, others, places)
+
+
+def _room(checkpoint: Checkpoint, value: Value | None) -> int:
+    """How many bytes must be behind the base of a pointer; less than 0 for what only match.py compares."""
+    if value is None:
+        return _UNUSUAL if checkpoint.read == EVERYTHING else 0
+    if value.length is not None or value.progress is not None or value.ref:
+        return _UNUSUAL
+    return checkpoint.room.get(value.id, 0) if value.kind in REGIONS else 0
 
 
 def _tells(value: Value, needed: int) -> bool:
@@ -80,11 +96,6 @@ def _tells(value: Value, needed: int) -> bool:
         or value.number is not ZERO
         or value.progress is not None
     )
-
-
-def _is_plain(value: Value) -> bool:
-    """A number without a name."""
-    return value.kind is _NUMBER and not value.id and value.length is None
 
 
 def _forget_lone_names(checkpoint: Checkpoint, live: tuple[int, ...], needed: list[tuple[int, int, int]]) -> None:
@@ -132,32 +143,72 @@ def answered(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
             if position:
                 numbers.insert(0, numbers.pop(position))
             return False
-    match: Match | None = None
-    for position, (place, value, slot, needed, same, within) in enumerate(others):
-        if value is None:
-            other = stack.get(place)
-            if same and other is slot:
-                continue
-            if within is not None and other is not None and _holds_within(other, slot, within):
-                continue
-            match = match or Match(old, new, old.needed, old.read)
-            holds = match.slot(0, place, slot, other)
+    certain = True
+    for position, (place, value, slot, needed, room) in enumerate(others):
+        if room < 0:
+            certain = False
+            continue
+        other = None
+        if place >= 0:
+            held: Value | None = registers[place]
         else:
-            match = match or Match(old, new, old.needed, old.read)
-            holds = match.value(value, registers[place], needed)
+            other = stack.get(place)
+            held = other and other.value
+        if value is None:
+            holds: bool | None = other is slot or holds_bytes(slot, other, needed)
+        elif held is None:
+            assert slot is not None
+            holds = _holds_unread(value, slot, other, needed)
+        elif other is not None and slot is not None and other is not slot and other.size != slot.size:
+            holds = False
+        else:
+            holds = _holds(value, held, needed, room, new.room)
+        if holds is None:
+            certain = False
+        elif not holds:
+            if position:
+                others.insert(0, others.pop(position))
+            return False
+    return certain or _matches(old, new, others)
+
+
+def _holds(old: Value, new: Value, needed: int, room: int, rooms: dict[int, int]) -> bool | None:
+    """Whether a value is one of the old one's, by its own name; None where it has another name."""
+    if new is not old:
+        if new.kind is not old.kind:
+            return False
+        if new.kind is _NUMBER:
+            if not needed:
+                return True
+            if new.number is not old.number and not DOMAIN.entails(new.number, old.number):
+                return False
+            return not old.id or (None if new.id != old.id or new.offset != old.offset else True)
+        if new.offset != old.offset or new.target != old.target or new.ref:
+            return False
+        if new.number is not old.number and not DOMAIN.entails(new.number, old.number):
+            return False
+    if room and rooms.get(new.id, 0) < room:
+        return False
+    return None if new.id != old.id else True
+
+
+def _holds_unread(value: Value, slot: Slot, new: Slot | None, needed: int) -> bool:
+    """Whether bytes that no value was spilled to are some of a slot where one was."""
+    plain = value.kind is _NUMBER and not needed
+    return new is not None and plain and not slot.written & ~new.written and not new.rest
+
+
+def _matches(old: Checkpoint, new: State, others: list[_Question]) -> bool:
+    """Whether the names of both states match, and all that is unusual."""
+    match = Match(old, new, old.needed, old.read)
+    for position, (place, value, slot, needed, _) in enumerate(others):
+        if place < 0:
+            holds = match.slot(0, place, slot, new.stack.get(place))
+        else:
+            assert value is not None
+            holds = match.value(value, new.registers[place], needed)
         if not holds:
-            if position > 1:
+            if position:
                 others.insert(0, others.pop(position))
             return False
     return True
-
-
-def _holds_within(new: Slot, old: Slot | None, scalar: Scalar) -> bool:
-    value = new.value
-    return (
-        value is not None
-        and old is not None
-        and new.size == old.size
-        and value.kind is _NUMBER
-        and (value.number is scalar or DOMAIN.entails(value.number, scalar))
-    )
