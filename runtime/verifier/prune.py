@@ -18,8 +18,8 @@ from runtime.verifier.values import Kind
 __all__ = ["Checkpoint", "Tally", "Visited", "begin", "hides_pointer", "repeats"]
 
 _NUMBER: Final = Kind.NUMBER
-_LIMIT: Final = 16
-_PATIENCE: Final = 8  # steps between checkpoints, where there is one already
+_LIMIT: Final = 6
+_PATIENCE: Final = 6  # steps between checkpoints, where there is one already
 
 
 @final

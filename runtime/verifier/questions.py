@@ -41,12 +41,15 @@ _UNUSUAL: Final = -1
 class Questions(NamedTuple):
     """What a finished checkpoint asks of the innermost frame: of registers to hold less than a number, and all the rest.
 
-    `needed` are the components that are, as (bit, frame, number).
+    `needed` are the components that are, as (bit, frame, number); `rooms` what must be proven behind bases that are loaded again;
+    `whole`: there is more to compare than the innermost frame.
     """
 
     numbers: list[tuple[int, Scalar]]
     others: list[_Question]
     needed: list[tuple[int, int, int]]
+    rooms: list[tuple[int, int]]
+    whole: bool
 
 
 def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> Questions:
@@ -73,7 +76,9 @@ def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> Questions:
         slot = checkpoint.stack.get(index)
         held, needed = slot and slot.value, checkpoint.needed >> base + component & 1
         others.append((index, held, slot, needed, _room(checkpoint, held)))
-    return Questions(numbers, others, places)
+    rooms = [each for each in checkpoint.room.items() if each[0] in LOADED] if checkpoint.needed & ROOMS else []
+    whole = bool(checkpoint.frames or checkpoint.references or checkpoint.lock)
+    return Questions(numbers, others, places, rooms, whole)
 
 
 def _room(checkpoint: Checkpoint, value: Value | None) -> int:
@@ -129,13 +134,15 @@ def _unnamed(value: Value) -> Value:
 
 def answered(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
     """Whether a finished checkpoint covers the state; the kinds in registers are those that it had."""
-    if old.questions is None:
-        old.questions = _questions(old, live)
-    if old.frames or old.references or new.references or old.lock or new.lock:
+    questions = old.questions
+    if questions is None:
+        questions = old.questions = _questions(old, live)
+    numbers, others, _, rooms, whole = questions
+    if whole or new.references or new.lock:
         return Match(old, new, old.needed, old.read).holds(live)
-    if old.needed & ROOMS and any(old.room.get(base, 0) > new.room.get(base, 0) for base in LOADED):
-        return False
-    numbers, others, _ = old.questions
+    for base, room in rooms:
+        if new.room.get(base, 0) < room:
+            return False
     registers, stack = new.registers, new.stack
     for position, (place, scalar) in enumerate(numbers):
         there = registers[place].number
@@ -145,24 +152,14 @@ def answered(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
             return False
     certain = True
     for position, (place, value, slot, needed, room) in enumerate(others):
-        if room < 0:
-            certain = False
-            continue
-        other = None
-        if place >= 0:
-            held: Value | None = registers[place]
-        else:
+        if place < 0:
             other = stack.get(place)
-            held = other and other.value
-        if value is None:
-            holds: bool | None = other is slot or holds_bytes(slot, other, needed)
-        elif held is None:
-            assert slot is not None
-            holds = _holds_unread(value, slot, other, needed)
-        elif other is not None and slot is not None and other is not slot and other.size != slot.size:
-            holds = False
+            if other is slot and not room:
+                continue
+            holds = _slot_holds(value, slot, other, needed, room, new.room)
         else:
-            holds = _holds(value, held, needed, room, new.room)
+            assert value is not None
+            holds = _holds(value, registers[place], needed, room, new.room)
         if holds is None:
             certain = False
         elif not holds:
@@ -173,7 +170,9 @@ def answered(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
 
 
 def _holds(old: Value, new: Value, needed: int, room: int, rooms: dict[int, int]) -> bool | None:
-    """Whether a value is one of the old one's, by its own name; None where it has another name."""
+    """Whether a value is one of the old one's, by its own name; None where that alone does not tell."""
+    if room < 0:
+        return None
     if new is not old:
         if new.kind is not old.kind:
             return False
@@ -192,10 +191,19 @@ def _holds(old: Value, new: Value, needed: int, room: int, rooms: dict[int, int]
     return None if new.id != old.id else True
 
 
-def _holds_unread(value: Value, slot: Slot, new: Slot | None, needed: int) -> bool:
-    """Whether bytes that no value was spilled to are some of a slot where one was."""
-    plain = value.kind is _NUMBER and not needed
-    return new is not None and plain and not slot.written & ~new.written and not new.rest
+def _slot_holds(
+    value: Value | None, old: Slot | None, new: Slot | None, needed: int, room: int, rooms: dict[int, int]
+) -> bool | None:
+    """The same of a stack slot, `value` being what was spilled to the old one."""
+    if room < 0:
+        return None
+    if old is None or value is None:
+        return holds_bytes(old, new, needed)
+    if new is None:
+        return False
+    if new.value is None:
+        return value.kind is _NUMBER and not needed and not old.written & ~new.written and not new.rest
+    return new.size == old.size and _holds(value, new.value, needed, room, rooms)
 
 
 def _matches(old: Checkpoint, new: State, others: list[_Question]) -> bool:
