@@ -33,7 +33,10 @@ __all__ = ["GENERIC", "Closure", "compile_program"]
 
 def compile_program(run: Run) -> tuple[Closure, ...]:
     """A closure for each slot: it changes the state as the instruction does, and returns where the path goes on, or GENERIC."""
-    return tuple(_compile(run, pc, each) for pc, each in enumerate(run.platform.spec.code))
+    code = run.platform.spec.code
+    if not run.platform.policy.compile:
+        return (_generic,) * len(code)
+    return tuple(_compile(run, pc, each) for pc, each in enumerate(code))
 
 
 def _compile(run: Run, pc: int, instruction: Instruction) -> Closure:

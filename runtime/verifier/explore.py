@@ -36,7 +36,7 @@ from runtime.isa import (
 from runtime.spec import Subprogram
 from runtime.verifier.callbacks import call_back, callers, rounds
 from runtime.verifier.checker import check
-from runtime.verifier.compiled import GENERIC, Closure, compile_program
+from runtime.verifier.compiled import GENERIC, compile_program
 from runtime.verifier.demand import ROOMS, every_slot, need, read, slot_bit, slot_needs
 from runtime.verifier.failure import Failure, FailureCode, Rejected
 from runtime.verifier.flow import Graph
@@ -111,10 +111,11 @@ class Explorer:
         self._bounds = thresholds(platform.spec.code)
         self._callers = callers(platform.spec.code, platform.helper)
         self._merges = graph.merges | self._callers | {pc + 1 for pc in self._callers}
+        self._stops = self._merges | {_END}
         self._live = tuple(tuple(r for r in range(10) if bits >> r & 1) for bits in graph.live)
         self._work = self._nothing_waits()
         self._obligations: dict[int, tuple[Obligation, ...]] = {}
-        self._closures: tuple[Closure, ...] = compile_program(self) if platform.policy.compile else ()
+        self._closures = compile_program(self)
 
     def run(self, steps: int | None = None) -> Notebook:
         """Explore everything, in so many steps (the policy's); raises Rejected with the slot at fault. `state` is then the state that failed."""
@@ -124,6 +125,7 @@ class Explorer:
             while done < len(self._called):  # they may call others
                 self._function(list(self._called.values())[done])
                 done += 1
+            self._visited = Visited(self.tally)  # many states: better freed now than walked over by the collector
         return self.notebook
 
     def _function(self, function: Subprogram) -> None:
@@ -160,9 +162,7 @@ class Explorer:
                     if self._ends_here(state, pc):
                         break
                 first = arrived = False
-                if self.notebook.steps >= limit:
-                    raise NotProven(None) if self._loops else self._exhausted(pc)
-                pc = self._advance(state, pc)
+                pc = self._follow(state, pc, limit)
             if state.checkpoint is not None:
                 state.checkpoint.finish()
 
@@ -355,17 +355,24 @@ class Explorer:
                 read(state, slot_bit(frame_number, index))
         need(state, needs)
 
-    def _advance(self, state: State, pc: int) -> int:
-        notebook = self.notebook
-        notebook.steps += 1
-        notebook.visited.add(pc)
-        if self._watcher is not None:
-            self._watcher(pc, state)
-        if self._closures:
-            following = self._closures[pc](state)
-            if following != GENERIC:
-                return following
-        return self._carry_out(state, pc, notebook)
+    def _follow(self, state: State, pc: int, limit: int) -> int:
+        """Carry out instructions up to a merge point, which is returned, or to the end of the path."""
+        notebook, closures, stops, watcher = self.notebook, self._closures, self._stops, self._watcher
+        visit, steps = notebook.visited.add, notebook.steps
+        try:
+            while True:
+                if steps >= limit:
+                    raise NotProven(None) if self._loops else self._exhausted(pc)
+                steps += 1
+                visit(pc)
+                if watcher is not None:
+                    watcher(pc, state)
+                following = closures[pc](state)
+                pc = self._carry_out(state, pc, notebook) if following == GENERIC else following
+                if pc in stops:
+                    return pc
+        finally:
+            notebook.steps = steps
 
     def _carry_out(self, state: State, pc: int, notebook: Notebook) -> int:
         """The generic way: judge every obligation, then change the state."""
