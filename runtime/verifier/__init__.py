@@ -11,15 +11,23 @@ The passes, in order:
       transfer*     changes the state, and trusts
     report        a failure as people read it, with the shortest fix (fix); explain follows its path backwards
     notice        where accepted programs do what the policy warns of
+
+What explains a rejection is imported when first used.
 """
 
-from runtime.verifier.explain import Cause, causes, states
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from runtime.verifier.failure import FailureCode
 from runtime.verifier.policy import Policy
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import Facts, LoopBound, VerifiedProgram
 from runtime.verifier.verify import verify
 from runtime.verifier.warned import Warned, WarningCode
+
+if TYPE_CHECKING:
+    from runtime.verifier.explain import Cause, causes, states
 
 __all__ = [
     "Cause",
@@ -35,3 +43,11 @@ __all__ = [
     "states",
     "verify",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("Cause", "causes", "states"):
+        raise AttributeError(f"module 'runtime.verifier' has no attribute {name!r}")
+    from runtime.verifier import explain
+
+    return getattr(explain, name)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
+from runtime.errors import VerificationError
 from runtime.isa import CallHelper, Code
 from runtime.spec import MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.domains import DOMAIN
@@ -23,7 +24,6 @@ from runtime.verifier.functions import global_functions
 from runtime.verifier.notice import warnings_of
 from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
-from runtime.verifier.report import error_of, trail
 from runtime.verifier.stack import check_circles, check_stack
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.values import Kind
@@ -65,8 +65,7 @@ def prove(
         check_stack(platform, graph, notebook)
     except Rejected as rejected:
         explorer = tiers[-1] if tiers else None
-        suspect = _suspect(platform, graph, explorer, rejected)
-        raise error_of(spec, rejected, explorer.state if explorer else None, suspect) from None
+        raise _error(platform, graph, explorer, rejected) from None
     return VerifiedProgram(
         _SEAL,
         spec=spec,
@@ -119,12 +118,14 @@ def _explored(tiers: list[Explorer], platform: Platform, graph: Graph, watcher: 
     raise failed
 
 
-def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> Suspect:
+def _error(platform: Platform, graph: Graph | None, explorer: Explorer | None, rejected: Rejected) -> VerificationError:
+    from runtime.verifier.report import error_of, trail  # who is accepted does without
+
     spec = platform.spec
     numbers = {each.helper for each in spec.code if isinstance(each, CallHelper)}
     helpers = {number: helper for number in numbers if (helper := platform.registry.helper(number)) is not None}
     facts = _facts(spec.code, graph, explorer.notebook) if graph and explorer else Facts()
-    return Suspect(
+    suspect = Suspect(
         spec=spec,
         program_type=platform.program_type,
         maps=platform.maps,
@@ -133,6 +134,7 @@ def _suspect(platform: Platform, graph: Graph | None, explorer: Explorer | None,
         pc=rejected.pc,
         code=rejected.failure.code,
     )
+    return error_of(spec, rejected, explorer.state if explorer else None, suspect)
 
 
 def _facts(code: Code, graph: Graph, notebook: Notebook) -> Facts:

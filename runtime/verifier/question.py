@@ -6,7 +6,8 @@ Not here: answers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from enum import Enum
 from functools import cache, cached_property
@@ -18,9 +19,11 @@ from runtime.isa import CallHelper, encode
 from runtime.spec import Helper, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier.policy import Policy
 
-__all__ = ["Question"]
+__all__ = ["Question", "unedited"]
 
+_ROOT: Final = Path(__file__).parents[1]
 _SOURCES: Final = ("verifier", "isa", "spec", "errors.py")
+_LOADED: Final = time.time_ns()
 
 
 @final
@@ -74,21 +77,32 @@ class Question:
             return None
 
 
+def unedited() -> bool:
+    """Whether no source was written since this process loaded it; else a verdict is not what the source says."""
+    try:
+        return all(each.stat().st_mtime_ns < _LOADED for each in _sources())
+    except OSError:
+        return False
+
+
+def _sources() -> Iterator[Path]:
+    for part in _SOURCES:
+        path = _ROOT / part
+        yield from [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
 @cache
 def _version() -> str | None:
-    """A digest of the source that verdicts come out of."""
-    root = Path(__file__).parents[1]
+    """A digest of the source that verdicts come out of; None where it is not what this process runs."""
     found = hashlib.sha256()
     try:
-        for part in _SOURCES:
-            path = root / part
-            for file in [path] if path.suffix else sorted(path.rglob("*.py")):
-                data = file.read_bytes()
-                found.update(f"{file.relative_to(root)} {len(data)} ".encode())
-                found.update(data)
+        for file in _sources():
+            data = file.read_bytes()
+            found.update(f"{file.relative_to(_ROOT)} {len(data)} ".encode())
+            found.update(data)
     except OSError:
         return None
-    return found.hexdigest()
+    return found.hexdigest() if unedited() else None
 
 
 def _described(value: Any) -> Iterable[bytes]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from runtime.errors import VerificationError
 from runtime.native import cache as disk
 from runtime.spec import Helper
-from runtime.verifier.question import Question
+from runtime.verifier.question import Question, unedited
 from runtime.verifier.suspect import Suspect
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
 from runtime.verifier.warned import Warned
@@ -52,9 +52,9 @@ def known(question: Question) -> Verdict | None:
 
 
 def remember(question: Question, verdict: Verdict) -> None:
-    """Put a verdict on disk; one that cannot be kept is left out."""
+    """Put a verdict on disk; one that cannot be kept, or that edited source may have made, is left out."""
     name = _entry(question)
-    if name is None or _READERS.keys() != {each.name for each in fields(Facts)}:
+    if name is None or not unedited() or _READERS.keys() != {each.name for each in fields(Facts)}:
         return
     if isinstance(verdict, VerifiedProgram):
         warnings = [asdict(each) for each in verdict.warnings]

@@ -6,9 +6,12 @@ Not here: how it is found (verify.py).
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from runtime.verifier import Cause, Warned
+from runtime.verifier import Warned
+
+if TYPE_CHECKING:
+    from runtime.verifier import Cause
 
 __all__ = ["Decided", "Row", "Unread"]
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
 
+from runtime import verifier
 from runtime.errors import InputError, VerificationError
 from runtime.loader import program_type
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, Registry
-from runtime.verifier import Policy, Suspect, VerifiedProgram, causes, states, verify
+from runtime.verifier import Policy, Suspect, VerifiedProgram, verify
 from xdp.cli import effects
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
@@ -124,7 +125,7 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         column=line.column if line else None,
         text=line.text.strip() if line else None,
         path=_path(program, failure) if failure else (),
-        slice=causes(failure, registry, policy) if failure and arguments.verbose else (),
+        slice=verifier.causes(failure, registry, policy) if failure and arguments.verbose else (),
         known=dict(failure.known) if failure else {},
         fix=failure.fix if failure else None,
         warnings=verified.warnings if verified else (),
@@ -133,7 +134,7 @@ def _judge(spec: ObjectSpec, program: ProgramSpec, registry: Registry, arguments
         effects=effects.sentence(verified) if verified else None,
         witness=witness,
         log=failure.log if failure else "",
-        states=states(program, kind, spec.maps, registry, policy) if arguments.verbose > 1 else (),
+        states=verifier.states(program, kind, spec.maps, registry, policy) if arguments.verbose > 1 else (),
     )
     return _Judged(row, packet)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -122,6 +123,31 @@ def test_another_verifier_asks_anew(proofs: list[str], monkeypatch: pytest.Monke
     _judge(program_of(GOOD))
     _judge(program_of(GOOD))
     assert len(proofs) == 4
+
+
+def test_edited_sources_leave_nothing(
+    folder: Path, proofs: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A process whose sources were edited since it began keeps no verdict, and takes none."""
+    edited = tmp_path / "verifier" / "edited.py"
+    edited.parent.mkdir()
+    edited.write_text("")
+    os.utime(edited, ns=(1, questions._LOADED - 1))
+    monkeypatch.setattr(questions, "_ROOT", tmp_path)
+    monkeypatch.setattr(questions, "_SOURCES", ("verifier",))
+    questions._version.cache_clear()
+    try:
+        version = questions._version()
+        assert version is not None
+        os.utime(edited, ns=(1, questions._LOADED + 1))
+        _judge(program_of(GOOD))  # the version was known before the edit
+        assert not list(folder.glob("*.verdict"))
+        questions._version.cache_clear()
+        assert questions._version() is None
+        _judge(program_of(GOOD))
+        assert len(proofs) == 2
+    finally:
+        questions._version.cache_clear()
 
 
 @pytest.mark.parametrize("text", [GOOD, BAD], ids=["accepted", "rejected"])
