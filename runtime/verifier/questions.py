@@ -15,7 +15,6 @@ nothing below the checkpoint is open, which is when questions are made.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Questions", "answered"]
 
 _NUMBER: Final = Kind.NUMBER
-_FRAME_SLOTS: Final = (1 << FRAME_BITS) - (1 << SLOTS)
+_SLOTS: Final = (1 << FRAME_BITS - SLOTS) - 1
 
 _Question = tuple[int, Value | None, Slot | None, int, int]
 """What a covered state must have in a register, or in a stack slot (its index is negative): the value, the slot around it, whether it
@@ -57,34 +56,34 @@ def _questions(checkpoint: Checkpoint, live: tuple[int, ...]) -> Questions:
     places = [each for each in bits(checkpoint.needed) if each[1] <= len(checkpoint.frames)]
     _forget_lone_names(checkpoint, live, places)
     base = len(checkpoint.frames) * FRAME_BITS
+    needs, stack, registers = checkpoint.needed >> base, checkpoint.stack, checkpoint.registers
     numbers: list[tuple[int, Scalar]] = []
     others: list[_Question] = []
     for r in live:
-        value, needed = checkpoint.registers[r], checkpoint.needed >> base + r & 1
+        value, needed = registers[r], needs >> r & 1
         if not _tells(value, needed):
             continue
         if value.kind is _NUMBER and not value.id and value.length is None and value.progress is None:
             numbers.append((r, value.number))
         else:
             others.append((r, value, None, needed, _room(checkpoint, value)))
-    asked = checkpoint.read >> base & _FRAME_SLOTS
+    asked = checkpoint.read >> base + SLOTS & _SLOTS
+    empty = _UNUSUAL if checkpoint.read == EVERYTHING else 0
     while asked:
-        bit = asked & -asked
-        asked ^= bit
-        component = bit.bit_length() - 1
-        index = SLOTS - 1 - component
-        slot = checkpoint.stack.get(index)
-        held, needed = slot and slot.value, checkpoint.needed >> base + component & 1
-        others.append((index, held, slot, needed, _room(checkpoint, held)))
+        number = asked.bit_length()
+        asked ^= 1 << number - 1
+        slot, needed = stack.get(-number), needs >> number + SLOTS - 1 & 1
+        if slot is None or slot.value is None:
+            others.append((-number, None, slot, needed, empty))
+        else:
+            others.append((-number, slot.value, slot, needed, _room(checkpoint, slot.value)))
     rooms = [each for each in checkpoint.room.items() if each[0] in LOADED] if checkpoint.needed & ROOMS else []
     whole = bool(checkpoint.frames or checkpoint.references or checkpoint.lock)
     return Questions(numbers, others, places, rooms, whole)
 
 
-def _room(checkpoint: Checkpoint, value: Value | None) -> int:
+def _room(checkpoint: Checkpoint, value: Value) -> int:
     """How many bytes must be behind the base of a pointer; less than 0 for what only match.py compares."""
-    if value is None:
-        return _UNUSUAL if checkpoint.read == EVERYTHING else 0
     if value.length is not None or value.progress is not None or value.ref:
         return _UNUSUAL
     return checkpoint.room.get(value.id, 0) if value.kind in REGIONS else 0
@@ -105,21 +104,27 @@ def _tells(value: Value, needed: int) -> bool:
 
 def _forget_lone_names(checkpoint: Checkpoint, live: tuple[int, ...], needed: list[tuple[int, int, int]]) -> None:
     """A name that links a number to no other that is needed says nothing: whatever has that number has it alone."""
-    files = [frame.registers for frame in checkpoint.frames] + [checkpoint.registers]
-    stacks = [frame.stack for frame in checkpoint.frames] + [checkpoint.stack]
-    places: defaultdict[int, list[tuple[int, int]]] = defaultdict(list)
+    files = [*(frame.registers for frame in checkpoint.frames), checkpoint.registers]
+    stacks = [*(frame.stack for frame in checkpoint.frames), checkpoint.stack]
+    depth, asked = len(checkpoint.frames), checkpoint.read
+    lone: dict[int, tuple[int, int] | None] = {}
     for bit, frame, component in needed:
         if component < SLOTS:
-            value: Value | None = files[frame][component]
-            asked = frame < len(checkpoint.frames) or component in live
+            value = files[frame][component]
+            if frame == depth and component not in live:
+                continue
         else:
             slot = stacks[frame].get(SLOTS - 1 - component)
-            value, asked = slot and slot.value, bool(checkpoint.read & bit)
-        if asked and value is not None and value.kind is _NUMBER and value.id:
-            places[abs(value.id)].append((frame, component))
-    for (frame, component), *others in places.values():
-        if others:
+            if slot is None or slot.value is None or not asked & bit:
+                continue
+            value = slot.value
+        if value.id and value.kind is _NUMBER:
+            name = abs(value.id)
+            lone[name] = None if name in lone else (frame, component)
+    for place in lone.values():
+        if place is None:
             continue
+        frame, component = place
         if component < SLOTS:
             files[frame][component] = _unnamed(files[frame][component])
         else:
