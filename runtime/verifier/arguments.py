@@ -16,7 +16,7 @@ from runtime.verifier.references import check_released
 from runtime.verifier.state import State
 from runtime.verifier.values import Kind, Value
 
-__all__ = ["check_call", "map_argument", "memory_size"]
+__all__ = ["check_call", "clean", "map_argument", "memory_size"]
 
 _MAX_SIZE: Final = 1 << 29
 _SIZES: Final = frozenset({ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO})
@@ -225,11 +225,11 @@ def _memory(platform: Platform, state: State, helper: Helper, position: int, arg
         return None
     failure = check_memory(platform, state, value, 0, size, write=write, register=position, direct=False)
     if failure is None and arg.type is not ArgType.UNINIT_MEMORY:
-        failure = _clean(state, value, size)
+        failure = clean(state, value, size)
     return failure
 
 
-def _clean(state: State, value: Value, size: int) -> Failure | None:
+def clean(state: State, value: Value, size: int) -> Failure | None:
     """A helper never sees a pointer that was spilled."""
     if value.kind is not Kind.STACK:
         return None

@@ -11,6 +11,7 @@ from runtime.isa import (
     AluOp,
     Branch,
     ByteSwap,
+    CallHelper,
     Instruction,
     Jump,
     Load,
@@ -22,6 +23,7 @@ from runtime.isa import (
     Store,
 )
 from runtime.verifier.compiled_branch import branch
+from runtime.verifier.compiled_calls import call
 from runtime.verifier.compiled_memory import load, store
 from runtime.verifier.compiled_numbers import alu, constant, move, unary
 from runtime.verifier.compiled_values import GENERIC, Closure, Run
@@ -60,6 +62,8 @@ def _compile(run: Run, pc: int, instruction: Instruction) -> Closure:
             found = store(run, pc, instruction)
         case Branch():
             found = branch(run, pc, instruction)
+        case CallHelper():
+            found = call(run, pc, instruction)
         case Jump(offset):
             found = _jump(pc + 1 + offset)
         case _:
