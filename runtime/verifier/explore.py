@@ -46,7 +46,7 @@ from runtime.verifier.loops import ATTEMPTS, MAX_NESTING, MAX_ROUNDS, Loop, NotP
 from runtime.verifier.match import EVERYTHING, covers, kept
 from runtime.verifier.obligations import Obligation, obligations_of
 from runtime.verifier.platform import Notebook, Platform
-from runtime.verifier.prune import Checkpoint, Tally, Visited, begin, hides_pointer, repeats
+from runtime.verifier.prune import Checkpoint, Tally, Visited, begin, hides_pointer, repeats, rest_on
 from runtime.verifier.state import Path, State, entry_state
 from runtime.verifier.transfer import step
 from runtime.verifier.transfer_branch import Sides, split
@@ -222,7 +222,7 @@ class Explorer:
         assert state.checkpoint is not None
         state.checkpoint.visits = visits
         if before is not None:
-            state.checkpoint.anchor = before.anchor if before.visits & before.visits - 1 else before
+            state.checkpoint.follows(before)
         around = state.heads if before is None else before.heads  # loops inside this one start anew
         state.heads = {**around, (pc, len(state.frames)): state.checkpoint}
         return False
@@ -235,6 +235,7 @@ class Explorer:
             visits = before.visits + 1
             if covers(before, state, live, EVERYTHING, EVERYTHING) and not hides_pointer(before, state):
                 self._settle(state, live, every_slot(state.depth))
+                rest_on(state, (before,))
                 return True
             if self._proves_loop(state, pc, before):
                 return True
@@ -268,6 +269,7 @@ class Explorer:
                 if self._is_too_long(loop):
                     return False
                 self._settle(state, live, loop.checkpoint.read)  # also slots where nothing was written
+                rest_on(state, loop.checkpoint.pending)
                 self._visited.remember(loop.proven(), widened, live)
                 iterations = visits + (loop.iterations or 0)
                 self.notebook.loops[pc] = max(self.notebook.loops.get(pc, 0), iterations)

@@ -15,7 +15,7 @@ from runtime.verifier.demand import FRAME_BITS, ROOMS, SLOTS, every_slot, need, 
 from runtime.verifier.domains import DOMAIN, Scalar
 from runtime.verifier.match import EVERYTHING, covers, kept
 from runtime.verifier.platform import Notebook
-from runtime.verifier.prune import Checkpoint
+from runtime.verifier.prune import Checkpoint, rest_on
 from runtime.verifier.state import Slot, State
 from runtime.verifier.values import MAX_LENGTH, NOT_NULL, UNINIT, UNKNOWN, Kind, Progress, Value
 
@@ -154,6 +154,7 @@ class Loop:
             raise NotProven(self, state)
         self._demand(state, live)
         if self._most is not None:
+            rest_on(state, (self.checkpoint,))
             return
         ways = dict(self._progress(state, live))
         if not any(way.step(1) or way.step(-1) for way in ways.values()):

@@ -6,6 +6,7 @@ state, only what was needed and read below it is compared (questions.py).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -15,7 +16,7 @@ from runtime.verifier.questions import Questions, answered
 from runtime.verifier.state import Frame, Slot, State, copies
 from runtime.verifier.values import Kind
 
-__all__ = ["Checkpoint", "Tally", "Visited", "begin", "hides_pointer", "repeats"]
+__all__ = ["Checkpoint", "Tally", "Visited", "begin", "hides_pointer", "repeats", "rest_on"]
 
 _NUMBER: Final = Kind.NUMBER
 _LIMIT: Final = 6
@@ -29,11 +30,12 @@ class Checkpoint:
     `open` counts the paths below it that are not finished; `needed` and `read` are the components that mattered below;
     `written` the slots that were stored to between the parent and here; `visits` how often the path was here before;
     `anchor` is one of these visits, so far away that a state that comes again after any number of rounds is found.
+    `pending` are rounds of helpers above it, where paths below it go on (`rest_on`).
     """
 
     __slots__ = (
-        "anchor", "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "place", "questions", "read",
-        "references", "registers", "room", "stack", "visits", "written",
+        "_call", "anchor", "frames", "heads", "hits", "lock", "misses", "needed", "open", "parent", "pc", "pending", "place",
+        "questions", "read", "references", "registers", "room", "stack", "visits", "written",
     )  # fmt: skip
 
     def __init__(self, state: State, pc: int) -> None:
@@ -54,8 +56,20 @@ class Checkpoint:
         self.read = 0
         self.visits = 0
         self.anchor: Checkpoint | None = None
+        self._call: Checkpoint | None = None
+        self.pending: tuple[Checkpoint, ...] = ()
         self.place: list[Checkpoint] | None = None
         self.questions: Questions | None = None
+
+    @property
+    def call(self) -> Checkpoint:
+        """Of a helper's round, the first round of that call."""
+        return self._call or self
+
+    def follows(self, before: Checkpoint) -> None:
+        """Of a round: that is the one before."""
+        self._call = before.call
+        self.anchor = before.anchor if before.visits & before.visits - 1 else before
 
     def finish(self) -> None:
         """One path below ended."""
@@ -143,7 +157,7 @@ class Visited:
             known = self._places[place] = []
         for position, checkpoint in enumerate(known):
             self._tally.compared += 1
-            if checkpoint.visits <= visits and answered(checkpoint, state, live):
+            if checkpoint.visits <= visits and _ends(checkpoint, state) and answered(checkpoint, state, live):
                 checkpoint.hits += 1
                 self._tally.pruned += 1
                 if position:
@@ -159,6 +173,30 @@ class Visited:
             checkpoint.place = known
             begin(state, checkpoint)
         return False
+
+
+def rest_on(state: State, rounds: Iterable[Checkpoint]) -> None:
+    """The path ends since those rounds of helpers above it cover what follows.
+
+    A helper ends its rounds, so that is a proof within its call. A later call is below the round, too: a state there that is covered
+    by what was explored here would go on at the round, come to the later call, and so on without end. So checkpoints between the
+    round and here count in this call only, until the round is explored whole, and with it the later calls.
+    """
+    for head in rounds:
+        each = state.checkpoint
+        while each is not None and each is not head and head not in each.pending:
+            each.pending = (*each.pending, head)
+            each = each.parent
+
+
+def _ends(checkpoint: Checkpoint, state: State) -> bool:
+    """Whether what is below the checkpoint ends when the state goes on there."""
+    for head in checkpoint.pending:
+        if head.open:
+            now = state.heads.get((head.pc, len(head.frames)))
+            if now is None or now.call is not head.call:
+                return False
+    return True
 
 
 def repeats(old: Checkpoint, new: State, live: tuple[int, ...]) -> bool:
@@ -192,7 +230,8 @@ def _same_numbers(old: dict[int, Slot], new: dict[int, Slot]) -> bool:
 
 
 def _inherit(checkpoint: Checkpoint, state: State) -> None:
-    """What mattered below the covering state matters for the covered one."""
+    """What mattered below the covering state matters for the covered one, and what it rests on."""
+    rest_on(state, [head for head in checkpoint.pending if head.open])
     read(state, checkpoint.read)
     assert checkpoint.questions is not None
     files, stacks = state.every_register_file(), state.every_stack()
