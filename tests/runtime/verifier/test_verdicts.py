@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.errors import VerificationError
-from runtime.spec import MapSpec, ProgramSpec, ProgramType
+from runtime.spec import Extension, MapSpec, ProgramSpec, ProgramType, Registry
 from runtime.verifier import Facts, Policy, Suspect, VerifiedProgram, verify
 from runtime.verifier import prove as passes
 from runtime.verifier import question as questions
@@ -111,6 +111,21 @@ def test_another_question_has_another_name() -> None:
     digests = {each.digest for each in questions}
     assert None not in digests
     assert len(digests) == len(questions)
+
+
+def test_the_kind_of_a_map_inside_a_map_is_part_of_the_question() -> None:
+    """What values of inner maps are decides what a lookup in one gives."""
+    spec, outer = (
+        program_of(GOOD),
+        MapSpec(name="outer", kind=12, key_size=4, value_size=4, max_entries=1, inner=MAPS[0]),
+    )
+    whole = default_registry()
+    kinds = [replace(each, bounded_array=each.id != 2 and each.bounded_array) for each in whole.map_kinds]
+    other = Registry((Extension(name="other", map_kinds=tuple(kinds), structs=whole.structs),))
+    kind = whole.program_type("xdp")
+    first, second = (Question(spec, kind, (outer,), registry, POLICY).digest for registry in (whole, other))
+    assert first is not None
+    assert first != second
 
 
 def test_another_verifier_asks_anew(proofs: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
