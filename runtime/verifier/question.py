@@ -51,7 +51,7 @@ class Question:
             self.program_type,
             self.maps,
             [self.registry.helper(number) for number in numbers],
-            [self._kind(each) for each in self.maps],
+            [self._kind(each) for outer in self.maps for each in (outer, outer.inner) if each is not None],
             self.registry.structs,
             self.policy,
         )
