@@ -8,13 +8,13 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Protocol, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Disposition", "FrameBatch", "Port", "pack"]
+__all__ = ["Disposition", "FrameBatch", "LivePort", "Port", "PortState", "PortStatistics", "pack"]
 
 
 class Disposition(IntEnum):
@@ -33,7 +33,9 @@ class FrameBatch:
 
     `base` is the buffer's address in this process, `owner` whatever keeps it alive. Frame i is the `caplens[i]`
     bytes at `base + offsets[i]`; `lengths[i]` is its length on the wire (≥ caplen when it was cut). `timestamps` are
-    nanoseconds since the epoch. `interfaces` index the source's interfaces.
+    nanoseconds since the epoch. `interfaces` index the source's interfaces. `offloads[i]` is the address of the
+    frame's 10-byte struct virtio_net_hdr (little-endian), which says that it is to be cut into segments before a real
+    wire; 0, or no array at all, where the bytes are the frame.
     """
 
     base: int
@@ -43,6 +45,7 @@ class FrameBatch:
     timestamps: NDArray[np.uint64]
     interfaces: NDArray[np.uint32]
     owner: object = field(repr=False)
+    offloads: NDArray[np.uint64] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets)
@@ -89,4 +92,76 @@ class Port(Protocol):
 
     def close(self) -> None:
         """Release what the port holds; twice is harmless."""
+        ...
+
+
+class PortState(StrEnum):
+    """What an interface is doing: UP: it runs. DOWN: set down, or without carrier. GONE: removed from the system."""
+
+    UP = "up"
+    DOWN = "down"
+    GONE = "gone"
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortStatistics:
+    """Frames since the port was opened.
+
+    received: given out by `receive`. lost: there was no room for them before they were taken. cut: only their beginning
+    was there, they were not given out. transmitted: handed to the device. refused: the device did not take them
+    (it is down, its queue is full), or it could not: shorter than an Ethernet header, or to be segmented in a way
+    that nobody knows. too_long: longer than the interface allows.
+    """
+
+    received: int = 0
+    lost: int = 0
+    transmitted: int = 0
+    refused: int = 0
+    too_long: int = 0
+    cut: int = 0
+
+
+class LivePort(Port, Protocol):
+    """A port over an interface of the running system.
+
+    What happens to the interface raises nothing in `receive` and `transmit`: no frames come, those sent are refused,
+    and `state` says why. A closed port, and whatever the system does not permit, raise InterfaceError. The frames of a
+    batch are valid until the next `receive` of the same port.
+    """
+
+    @property
+    def name(self) -> str:
+        """The interface's name when the port was opened."""
+        ...
+
+    @property
+    def ifindex(self) -> int:
+        """The interface's number."""
+        ...
+
+    @property
+    def mac(self) -> bytes:
+        """The interface's hardware address, 6 bytes."""
+        ...
+
+    @property
+    def mtu(self) -> int:
+        """How many bytes may follow the Ethernet header, as of the last look at the interface."""
+        ...
+
+    def fileno(self) -> int:
+        """What to poll for frames to receive."""
+        ...
+
+    def wait(self, seconds: float) -> bool:
+        """Until there are frames to receive, or something happened to the interface, or time is over: then False."""
+        ...
+
+    def statistics(self) -> PortStatistics:
+        """Counts since the port was opened."""
+        ...
+
+    def state(self) -> PortState:
+        """What the interface is doing now."""
         ...
