@@ -201,12 +201,12 @@ def wire(
     left: Namespace, left_name: str, right: Namespace, right_name: str, *, mtu: int | None = None, up: bool = True
 ) -> None:
     """A veth pair, one end in each namespace (which may be the same); both ends up unless told otherwise."""
-    left.ip("link", "add", left_name, "type", "veth", "peer", "name", right_name, "netns", right.name)
+    left.ip("link", "add", "name", left_name, "type", "veth", "peer", "name", right_name, "netns", right.name)
     for namespace, name in ((left, left_name), (right, right_name)):
         if mtu is not None:
-            namespace.ip("link", "set", name, "mtu", str(mtu))
+            namespace.ip("link", "set", "dev", name, "mtu", str(mtu))
         if up:
-            namespace.ip("link", "set", name, "up")
+            namespace.ip("link", "set", "dev", name, "up")
 
 
 @final
