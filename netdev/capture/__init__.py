@@ -7,7 +7,19 @@ from netdev.capture.atomic import AtomicFile
 from netdev.capture.files import CaptureFile, CaptureReader, open_capture
 from netdev.capture.format import MAX_CAPLEN, Block, Interface
 from netdev.capture.index import Damage
-from netdev.capture.kernels import NO_COMMENT, VERDICT_TYPE, Clock, Format, Kernels, Row, Stop, Walk, Wrap
+from netdev.capture.kernels import (
+    NO_COMMENT,
+    VERDICT_TYPE,
+    Clock,
+    Format,
+    Job,
+    Kernels,
+    Row,
+    Stop,
+    Walk,
+    Wrap,
+    address_of,
+)
 from netdev.capture.linktypes import ETHERNET, Wrapping, link_type_name
 from netdev.capture.reference import REFERENCE
 from netdev.capture.writers import PcapngWriter, PcapWriter
@@ -26,6 +38,7 @@ __all__ = [
     "Damage",
     "Format",
     "Interface",
+    "Job",
     "Kernels",
     "PcapWriter",
     "PcapngWriter",
@@ -34,6 +47,7 @@ __all__ = [
     "Walk",
     "Wrap",
     "Wrapping",
+    "address_of",
     "link_type_name",
     "open_capture",
 ]

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Final
 
 from runtime.errors import InternalError
@@ -313,6 +314,19 @@ def _answers(pid: int) -> int:
     return 1
 
 
+@cache
+def _system() -> Callable[..., int]:
+    function = ctypes.CDLL(None, use_errno=True).syscall
+    function.restype = ctypes.c_long
+    return function
+
+
+def syscall(number: int, a0: int, a1: int, a2: int, a3: int, a4: int, a5: int) -> int:
+    """The system call of that number on this machine, with six words; what it returns, or minus its errno."""
+    result = _system()(*map(ctypes.c_long, (number, a0, a1, a2, a3, a4, a5)))
+    return -ctypes.get_errno() if result == -1 else result
+
+
 def likely(x: int) -> int:
     """`x`, with the promise that it is almost always true."""
     return x
@@ -427,6 +441,7 @@ INTRINSICS: Final = (
     store64,
     store_release32,
     store_release64,
+    syscall,
     udiv,
     ule,
     ult,

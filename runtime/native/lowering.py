@@ -105,6 +105,16 @@ end:
 %alive = phi i1 [ %running, %look ], [ %c, %ask ]
 %r = zext i1 %alive to i64
 """
+# As the kernel answers: the error with a minus, not in errno.
+_SYSTEM: Final = """
+%v = call i64 (i64, ...) @syscall(i64 %w0, i64 %w1, i64 %w2, i64 %w3, i64 %w4, i64 %w5, i64 %w6)
+%failed = icmp eq i64 %v, -1
+%place = call ptr @__errno_location()
+%number = load i32, ptr %place
+%word = zext i32 %number to i64
+%error = sub i64 0, %word
+%r = select i1 %failed, i64 %error, i64 %v
+"""
 _CLOCK: Final = """
 %t = alloca [2 x i64]
 %c = trunc i64 {op} to i32
@@ -167,6 +177,7 @@ _ROWS: Final[dict[str, tuple[str, str]]] = {
     "clock_ns": ("w", _CLOCK.format(op="%w0")),
     "monotonic_ns": ("", _CLOCK.format(op="1")),
     "process_alive": ("w", _ALIVE),
+    "syscall": ("wwwwwww", _SYSTEM),
     "likely": ("w", _EXPECT.format(op=1)),
     "unlikely": ("w", _EXPECT.format(op=0)),
     "call_program": ("ww", "%r = call i64 @xs_call_program(i64 %w0, i64 %w1)"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
+import platform
 import subprocess
 import threading
 import time
@@ -21,6 +23,7 @@ from runtime.native.library import Library, library
 from runtime.native.references import closure
 
 _SIZE = 64
+_READ = {"aarch64": 63}.get(platform.machine(), 0)
 _GOLDEN = 0x9E37_79B9_7F4A_7C15
 _WORD = st.one_of(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-3, 70))
 load8, load16, load32, load64 = n.load8, n.load16, n.load32, n.load64
@@ -36,6 +39,7 @@ load_acquire32, load_acquire64 = n.load_acquire32, n.load_acquire64
 store_release32, store_release64 = n.store_release32, n.store_release64
 fence, pause, prefetch = n.fence, n.pause, n.prefetch
 monotonic_ns, clock_ns, process_alive, call_entry = n.monotonic_ns, n.clock_ns, n.process_alive, n.call_entry
+syscall = n.syscall
 
 
 class _Field(IntEnum):
@@ -129,6 +133,11 @@ def _alive(pid: int) -> int:
 
 
 @native
+def _call(number: int, a: int, b: int, c: int) -> int:
+    return syscall(number, a, b, c, 0, 0, 0)
+
+
+@native
 def _through(address: int, a: int, b: int) -> int:
     return call_entry(address, a, b)
 
@@ -140,7 +149,7 @@ def _count(p: int, rounds: int) -> int:
     return load64(p)
 
 
-_ALL = (_words, min_of, _memory, _own_stack, _clocks, _alive, _through, _count)
+_ALL = (_words, min_of, _memory, _own_stack, _clocks, _alive, _call, _through, _count)
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +184,22 @@ def test_memory(
     expected = _memory(address, at, value, which), buffer.raw
     buffer.raw = data
     assert (compiled[_memory](address, at, value, which), buffer.raw) == expected
+
+
+def test_system_calls(compiled: Library, buffer: ctypes.Array[ctypes.c_char]) -> None:
+    """A system call gets its words and gives its result, or its error with a minus, compiled and under Python."""
+    reader, writer = os.pipe2(os.O_NONBLOCK)
+    try:
+        for call in (compiled[_call], _call):
+            buffer.raw = bytes(_SIZE)
+            assert call(_READ, reader, ctypes.addressof(buffer), 8) == -errno.EAGAIN
+            os.write(writer, b"words")
+            assert call(_READ, reader, ctypes.addressof(buffer), 8) == 5
+            assert buffer.raw[:6] == b"words\0"
+            assert call(_READ, -1, 0, 0) == -errno.EBADF
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_every_intrinsic_is_covered() -> None:
