@@ -18,6 +18,7 @@ from runtime.errors import MapError, UnsupportedError
 from runtime.maps import arena as layout
 from runtime.maps.arena import Arena
 from runtime.maps.caller import caller
+from runtime.maps.description import describe, described
 from runtime.maps.typed import TypedMap
 from runtime.native import memory
 from runtime.spec import MapFlag, MapKind, MapOp, MapSpec, NativeFunction, TypeTable, UpdateFlag
@@ -163,6 +164,19 @@ class Map:
             except MapError as error:
                 if error.errno != ENOENT:
                     raise
+
+    def pin(self, path: Path) -> None:
+        """Give the map a name in the file system, under which it stays when nobody holds it any more; raises MapError.
+
+        EEXIST where there is a file already, EXDEV on a file system other than the map's, ENOENT (no name can be had) for
+        a map that was not made in a folder.
+        """
+        self.arena.link(path)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether user space may only read it."""
+        return self.arena.word(layout.FROZEN_AT) != 0
 
     def freeze(self) -> None:
         """Let user space write no more: from now on EPERM. Programs are not affected."""
@@ -323,10 +337,11 @@ def create(
     types: TypeTable | None = None,
     number: int = 0,
     path: Path | None = None,
+    folder: Path | None = None,
     seed: int = 0,
     compiled: bool = True,
 ) -> Map:
-    """Make a map, with its initial elements, in a memfd or in a new file at `path`.
+    """Make a map, with its initial elements, in a memfd or in a new file at `path`; in `folder` it can be pinned later.
 
     `cpus` is how many slots per-CPU values have: no worker may have a CPU number that is not below it. `number` is the
     map's id, `seed` is mixed into hashes. `compiled` chooses how Python's own calls run the natives; False
@@ -341,7 +356,7 @@ def create(
     size = kind.size(spec.key_size, spec.value_size, spec.max_entries, spec.flags, cpus)
     if size < 0:
         raise MapError(f"map {spec.name!r} cannot be created ({_describe(spec, kind)})", errno=-size)
-    arena = Arena.create(layout.HEADER_SIZE + size, name=spec.name, path=path)
+    arena = Arena.create(layout.HEADER_SIZE + size, name=spec.name, path=path, folder=folder)
     words = {
         layout.VERSION_AT: layout.VERSION,
         layout.KIND_AT: kind.id,
@@ -361,12 +376,13 @@ def create(
     kind.init(arena.address, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
     made = Map(spec, kind, arena, types, compiled=compiled)
     made.store_initial()
+    arena.append_description(describe(spec, types))
     arena.set_word(layout.MAGIC_AT, layout.MAGIC)
     return made
 
 
 def attach(path: Path, kinds: tuple[MapKind, ...], *, types: TypeTable | None = None, compiled: bool = True) -> Map:
-    """The map that another process made, from its file or /proc/PID/fd/N; raises MapError."""
+    """The map that another process made, from its file or /proc/PID/fd/N, with the types that it says; raises MapError."""
     arena = Arena.open(path)
     number = arena.word(layout.KIND_AT)
     kind = next((each for each in kinds if each.id == number), None)
@@ -382,7 +398,21 @@ def attach(path: Path, kinds: tuple[MapKind, ...], *, types: TypeTable | None = 
         max_entries=arena.word(layout.MAX_ENTRIES_AT),
         flags=arena.word(layout.FLAGS_AT),
     )
+    if not _holds(arena, spec, kind):
+        arena.close()
+        raise MapError(f"{path} is no map", errno=EINVAL)
+    if types is None:
+        spec, types = described(spec, arena.description())
     return Map(spec, kind, arena, types, compiled=compiled)
+
+
+def _holds(arena: Arena, spec: MapSpec, kind: MapKind) -> bool:
+    """Whether the arena has all bytes that a map of that shape needs: natives do not look."""
+    cpus = arena.word(layout.CPUS_AT)
+    if kind.verified_only or not 0 < cpus <= layout.MAX_CPUS:
+        return False
+    body = kind.size(spec.key_size, spec.value_size, spec.max_entries, spec.flags, cpus)
+    return 0 <= body <= arena.size - layout.HEADER_SIZE
 
 
 def possible_cpus() -> int:
