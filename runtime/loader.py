@@ -6,13 +6,14 @@ Not here: any stage of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, final
 
 from runtime.errors import InputError, ObjectError, UnsupportedError
-from runtime.inventory import next_program_id
+from runtime.inventory import next_map_id, next_program_id
 from runtime.object import read_object
 from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry, Section
 from runtime.verifier import Facts, Policy, VerifiedProgram, verify
@@ -43,18 +44,21 @@ def load(
     policy: Policy | None = None,
     cpus: int | None = None,
     name: str = "",
+    maps: Mapping[str, Map] | None = None,
 ) -> LoadedObject:
     """Read an object and create its maps; its programs are verified and compiled when first asked for.
 
     `source` is a path or the bytes of an ELF object; `cpus` how many slots per-CPU values have (the machine's
-    possible CPUs by default). Raises ObjectError and UnsupportedError; asking for a program raises
-    VerificationError.
+    possible CPUs by default). `maps` are maps of a loaded object that this one replaces: where a definition of the same
+    name matches, the object shares that map (its `kept` names them). Global data and program arrays begin anew. Raises
+    ObjectError and UnsupportedError; asking for a program raises VerificationError.
     """
     from runtime.maps import possible_cpus  # who only verifies needs no maps
 
     data, label = (source, name or "object") if isinstance(source, bytes) else _read(Path(source))
     spec = read_object(data, name=label)
-    return LoadedObject(spec, registry, engine=engine, policy=policy or Policy(), cpus=cpus or possible_cpus())
+    rules, slots = policy or Policy(), cpus or possible_cpus()
+    return LoadedObject(spec, registry, engine=engine, policy=rules, cpus=slots, maps=maps or {})
 
 
 def _read(path: Path) -> tuple[bytes, str]:
@@ -68,24 +72,61 @@ def _read(path: Path) -> tuple[bytes, str]:
 class LoadedObject:
     """An object in memory: `maps` by name, `programs` by name, both in the order of the file."""
 
-    def __init__(self, spec: ObjectSpec, registry: Registry, *, engine: str, policy: Policy, cpus: int) -> None:
-        from runtime.maps import create
+    def __init__(
+        self,
+        spec: ObjectSpec,
+        registry: Registry,
+        *,
+        engine: str,
+        policy: Policy,
+        cpus: int,
+        maps: Mapping[str, Map] | None = None,
+    ) -> None:
 
         self.spec = spec
         self.registry = registry
         self.engine = engine
         self.policy = policy
-        self._maps = {
-            m.name: create(m, registry.map_kind(m.kind), cpus=cpus, types=spec.types)  # one arena each
-            for m in spec.maps
-        }
+        self._closed = False
+        self._kept: set[str] = set()
+        self._maps = self._make_maps(maps or {}, cpus)
         self._programs = {p.name: Program(self, p) for p in spec.programs}
         self._fill_program_arrays()
+
+    def _make_maps(self, old: Mapping[str, Map], cpus: int) -> dict[str, Map]:
+        """One arena each, or that of the map that is kept."""
+        from runtime.maps import create
+
+        made: dict[str, Map] = {}
+        with ExitStack() as undo:
+            for spec in self.spec.maps:
+                kind = self.registry.map_kind(spec.kind)
+                found = old.get(spec.name)
+                plain = "." not in spec.name and kind.value_is != "program"  # a name with a dot is of global data
+                if found is not None and plain and found.matches(spec, kind, cpus):
+                    made[spec.name] = found.share()
+                    self._kept.add(spec.name)
+                else:
+                    made[spec.name] = create(spec, kind, cpus=cpus, types=self.spec.types, number=next_map_id())
+                undo.callback(made[spec.name].close)
+            undo.pop_all()
+        return made
 
     @property
     def maps(self) -> Mapping[str, Map]:
         """The maps, by name."""
         return self._maps
+
+    @property
+    def kept(self) -> frozenset[str]:
+        """Names of the maps that came from the object before."""
+        return frozenset(self._kept)
+
+    def take_over(self) -> None:
+        """Give the maps that were kept the types of this object: it has replaced the one before."""
+        for spec in self.spec.maps:
+            if spec.name in self._kept:
+                self._maps[spec.name].retype(spec, self.spec.types)
 
     @cached_property
     def programs(self) -> Mapping[str, Any]:
@@ -135,7 +176,10 @@ class LoadedObject:
                     yield target
 
     def close(self) -> None:
-        """Free programs, then maps."""
+        """Free programs, then maps that no other object shares. Twice is harmless."""
+        if self._closed:
+            return
+        self._closed = True
         for program in self._programs.values():
             program.close()
         for each in self._maps.values():

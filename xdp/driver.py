@@ -22,7 +22,7 @@ class Batch(IntEnum):
     COPY: 0 direct, 1 in a slot. IFINDEX, QUEUE: for the context. RETURNS: u32 array, written: what the program returned.
     SLOTS: memory for slots. KEEP: 0 uses RING slots in turn, STRIDE bytes apart, else each frame has its own.
     OUT_OFFSETS: u64 array, written: where the frame starts now, from SLOTS. OUT_LENGTHS: u32 array, written. MODIFIED: frames changed, added up.
-    TARGETS: u32 array, written: interface that a redirect named.
+    TARGETS: u64 array, written: interface that a redirect named, or what it said of a broadcast (xdp/maps.py); 0 without one.
     """
 
     BASE = 0
@@ -102,6 +102,7 @@ def _enter(ctx: int, env: int, data: int, caplen: int, slot: int, timestamp: int
     """Set what the context and the environment say of one frame."""
     store64(env + _ENV_CLOCK, timestamp)
     store64(env + _ENV_TAIL_CALLS, _MAX_TAIL_CALLS)
+    store64(env + _ENV_TARGET, 0)
     store64(ctx + _CTX_DATA, data)
     store64(ctx + _CTX_DATA_END, data + caplen)
     store64(ctx + _CTX_DATA_META, data)
@@ -151,12 +152,11 @@ def _equal(a: int, b: int, size: int) -> int:
 
 
 @native
-def _leave(ctx: int, env: int, batch: int, i: int) -> int:
-    """Note where the frame lies now and what a redirect named."""
+def _leave(ctx: int, batch: int, i: int) -> int:
+    """Note where the frame lies now."""
     start = load64(ctx + _CTX_DATA)
     store64(load64(batch + _OUT_OFFSETS) + 8 * i, start - load64(batch + _SLOTS))
     store32(load64(batch + _OUT_LENGTHS) + 4 * i, load64(ctx + _CTX_DATA_END) - start)
-    store32(load64(batch + _TARGETS) + 4 * i, load64(env + _ENV_TARGET))
     return 0
 
 
@@ -197,6 +197,7 @@ def drive(batch: int, env: int) -> int:
     stride = load64(batch + _STRIDE)
     slot = slots
     returns = load64(batch + _RETURNS)
+    targets = load64(batch + _TARGETS)
     modified = 0
     for i in range(count):
         source = base + load64(offsets + 8 * i)
@@ -207,8 +208,9 @@ def drive(batch: int, env: int) -> int:
             _copy(data, source, caplen)
         _enter(ctx, env, data, caplen, slot, load64(timestamps + 8 * i))
         store32(returns + 4 * i, call_program(ctx, env))
+        store64(targets + 8 * i, load64(env + _ENV_TARGET))
         if copy != 0:
-            _leave(ctx, env, batch, i)
+            _leave(ctx, batch, i)
             turn = i + 1 & (RING - 1)
             slot = slot + ((_hard_size(caplen) + 63) & -64) if keep != 0 else slots + turn * stride
             if turn == 0:

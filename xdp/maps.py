@@ -12,7 +12,7 @@ from errno import E2BIG, EEXIST, EINVAL
 from typing import Final
 
 from runtime.maps import CORE_MAP_KINDS
-from runtime.native import load32, memzero, native, stack_alloc, store32, store64
+from runtime.native import load32, load64, memzero, native, stack_alloc, store32, store64
 from runtime.spec import MapKind, MapOp
 from xdp.helpers import REDIRECT_INTERFACE
 
@@ -30,6 +30,7 @@ _EXIST: Final = 2
 _ACTIONS: Final = 3
 _BROADCAST: Final = 8
 _DEVICE_FLAGS: Final = 3 | 8 | 16
+_ID_AT: Final = 64  # in the header of an arena
 _ABORTED: Final = 0
 _REDIRECT: Final = 4
 
@@ -108,14 +109,17 @@ def slot_delete(arena: int, key_size: int, value_size: int, max_entries: int, fl
 
 
 @native
-def _note(env: int, place: int, flags: int, known: int) -> int:
-    """Record the target at `place` and answer XDP_REDIRECT; without one, the action that the flags name."""
+def _note(arena: int, env: int, place: int, flags: int, known: int) -> int:
+    """Record the target at `place` and answer XDP_REDIRECT; without one, the action that the flags name.
+
+    A broadcast has the upper half of the word: the map's id << 1, and 1 when the interface it came from is left out.
+    """
     if flags & ~known:
         return _ABORTED
+    if flags & known & _BROADCAST:
+        store64(env + REDIRECT_INTERFACE, (load64(arena + _ID_AT) << 1 | (flags >> 4 & 1)) << 32)
+        return _REDIRECT
     if place == 0:
-        if flags & known & _BROADCAST:
-            store64(env + REDIRECT_INTERFACE, 0)
-            return _REDIRECT
         return flags & _ACTIONS
     store64(env + REDIRECT_INTERFACE, load32(place))
     return _REDIRECT
@@ -129,7 +133,7 @@ def device_redirect(
     key = stack_alloc(8)
     store32(key, index)
     place = slot_lookup(arena, key_size, value_size, max_entries, flags, env, key)
-    return _note(env, place, redirect_flags, _DEVICE_FLAGS)
+    return _note(arena, env, place, redirect_flags, _DEVICE_FLAGS)
 
 
 @native
@@ -140,7 +144,7 @@ def hash_redirect(
     key = stack_alloc(8)
     store32(key, index)
     place = _hash_lookup(arena, key_size, value_size, max_entries, flags, env, key)
-    return _note(env, place, redirect_flags, _DEVICE_FLAGS)
+    return _note(arena, env, place, redirect_flags, _DEVICE_FLAGS)
 
 
 @native
@@ -151,7 +155,7 @@ def slot_redirect(
     key = stack_alloc(8)
     store32(key, index)
     place = slot_lookup(arena, key_size, value_size, max_entries, flags, env, key)
-    return _note(env, place, redirect_flags, _ACTIONS)
+    return _note(arena, env, place, redirect_flags, _ACTIONS)
 
 
 _DEVMAP: Final = replace(

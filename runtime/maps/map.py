@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from collections.abc import Callable, Iterator
-from errno import EINVAL, ENOENT, EPERM
+from errno import EBADF, EINVAL, ENOENT, EPERM
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,7 @@ class Map:
         self.cpus = arena.word(layout.CPUS_AT)
         self.value_stride = self.cpus * _round8(spec.value_size) if kind.per_cpu else spec.value_size
         self._compiled = compiled
+        self._holders = 1
         self._scratch = threading.local()
         self._scratches: list[int] = []
         self._shape = (arena.address, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
@@ -165,6 +166,27 @@ class Map:
                 if error.errno != ENOENT:
                     raise
 
+    def matches(self, spec: MapSpec, kind: MapKind, cpus: int) -> bool:
+        """Whether this memory serves another definition: same kind, sizes and flags, and the same members that only helpers touch."""
+
+        def shape(each: MapSpec) -> tuple[object, ...]:
+            inner = None if each.inner is None else shape(each.inner)
+            return each.kind, each.key_size, each.value_size, each.max_entries, each.flags, each.special, inner
+
+        return shape(self.spec) == shape(spec) and self.kind is kind and (self.cpus == cpus or not kind.per_cpu)
+
+    def share(self) -> Self:
+        """The same map for one more holder: each closes it, and the last one ends it."""
+        self._holders += 1
+        return self
+
+    def retype(self, spec: MapSpec, types: TypeTable | None) -> None:
+        """From now on, keys and values are what this matching definition says they mean."""
+        self.spec = spec
+        self.types = types
+        self.__dict__.pop("typed", None)
+        self.arena.append_description(describe(spec, types))
+
     def pin(self, path: Path) -> None:
         """Give the map a name in the file system, under which it stays when nobody holds it any more; raises MapError.
 
@@ -183,7 +205,13 @@ class Map:
         self.arena.set_word(layout.FROZEN_AT, 1)
 
     def close(self) -> None:
-        """Unmap the arena; no program that uses the map may run any more."""
+        """Unmap the arena when no other holder is left; then no program that uses the map may run any more.
+
+        Python's own calls fail with EBADF afterwards.
+        """
+        self._holders = max(self._holders - 1, 0)
+        if self._holders:
+            return
         for scratch in self._scratches:
             memory.unregister(scratch)
         self._scratches.clear()
@@ -275,6 +303,7 @@ class Map:
 
     def _fill(self, keys: bytes, values: bytes, count: int, flags: int, *, compiled: bool) -> None:
         assert self.kind.fill is not None
+        self._check_open()
         key_buffer = (ctypes.c_ubyte * len(keys)).from_buffer_copy(keys)
         value_buffer = (ctypes.c_ubyte * len(values)).from_buffer_copy(values)
         at = ctypes.addressof(key_buffer), ctypes.addressof(value_buffer)
@@ -307,6 +336,7 @@ class Map:
         return found
 
     def _run(self, native: NativeFunction, *words: int) -> int:
+        self._check_open()
         if self._compiled:
             return int(self._library[native](*self._shape, *words))
         return native(*self._shape, *words)
@@ -318,6 +348,10 @@ class Map:
         kind = self.kind
         optional = [each for each in (kind.fill, kind.snapshot) if each is not None]
         return library([kind.next_key, *kind.ops.values(), *optional])
+
+    def _check_open(self) -> None:
+        if self._holders <= 0:
+            raise self._error("the map is closed", EBADF)
 
     def _check_writable(self, what: str, flags: int = 0) -> None:
         if flags & UpdateFlag.LOCK:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xdp.hooks.xdp import BatchResult, Hook, Result, XdpProgram
+from xdp.hooks.xdp import BatchResult, Hook, Result, XdpProgram, may_write
 
 if TYPE_CHECKING:
     from runtime.loader import Program
     from xdp.hooks.kernel import KernelHook
 
-__all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on"]
+__all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on", "may_write"]
 
 
 def hook_on(

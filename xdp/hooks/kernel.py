@@ -98,7 +98,7 @@ class KernelHook:
         return BatchResult(
             returned=returned,
             frames=pack(frames, timestamps=batch.timestamps.tolist(), lengths=None),
-            targets=np.zeros(len(batch), np.uint32),
+            targets=np.zeros(len(batch), np.uint64),
             modified=modified,
             run_ns=spent,
         )

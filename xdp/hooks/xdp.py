@@ -17,7 +17,7 @@ from netdev.port import FrameBatch, pack
 from runtime.engine import Environment
 from runtime.errors import InputError
 from runtime.native import memory
-from runtime.spec import ClockMode, Env
+from runtime.spec import ClockMode
 from xdp.context import MAX_FRAME
 from xdp.driver import BATCH_SIZE, HARD_SIZE, RING, Batch
 from xdp.verdict import Verdict, verdict_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from runtime.loader import Program
     from runtime.verifier import Facts
 
-__all__ = ["BatchResult", "Hook", "Result", "Runnable", "XdpProgram"]
+__all__ = ["BatchResult", "Hook", "Result", "Runnable", "XdpProgram", "may_write"]
 
 _LINE: Final = 64
 _SLOT_SLACK: Final = 256 + 128 + _LINE
@@ -56,13 +56,14 @@ class Result:
 class BatchResult:
     """What became of a batch: `returned[i]` as it was, and where the frame lies now.
 
-    `frames` are the frames as the program left them (only when they were kept). `modified` counts those that differ.
+    `frames` are the frames as the program left them (only when they were kept); `targets[i]` is the interface that a
+    redirect named in its lower half, a broadcast in its upper one. `modified` counts those that differ.
     `run_ns` is the time inside the native call. Arrays and memory are overwritten by the next batch of the same hook.
     """
 
     returned: NDArray[np.uint32]
     frames: FrameBatch | None
-    targets: NDArray[np.uint32]
+    targets: NDArray[np.uint64]
     modified: int
     run_ns: int
 
@@ -102,9 +103,8 @@ class Hook:
         clock: ClockMode = ClockMode.PACKET,
         keep: bool = False,
     ) -> None:
-        facts = program.facts
         self._executable = program.executable(engine)
-        self._copies = keep or facts.writes_packet or facts.moves_packet or _may_tail_call(program)
+        self._copies = keep or may_write(program)
         self._keep = keep
         self.environment = Environment(cpu=cpu, seed=seed, clock=clock)
         self._record = (ctypes.c_uint64 * (BATCH_SIZE // 8))()
@@ -199,16 +199,21 @@ class _Arrays:
         self.returned = np.zeros(count, np.uint32)
         self.out_offsets = np.zeros(count, np.uint64)
         self.out_lengths = np.zeros(count, np.uint32)
-        self.targets = np.zeros(count, np.uint32)
+        self.targets = np.zeros(count, np.uint64)
 
 
 def _address(array: NDArray[Any]) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def _may_tail_call(program: Runnable) -> bool:
-    """Programs behind a tail call may write the packet, whatever this one does."""
-    return any(helper.builtin == "tail_call" for helper in program.facts.helpers.values())
+def may_write(program: Runnable) -> bool:
+    """Whether the program changes packets; those behind its tail calls may, whatever this one does."""
+    facts = program.facts
+    return (
+        facts.writes_packet
+        or facts.moves_packet
+        or any(helper.builtin == "tail_call" for helper in facts.helpers.values())
+    )
 
 
 class _visible:  # noqa: N801  a context manager
@@ -263,12 +268,11 @@ class XdpProgram:
         if wanted not in self._hooks:
             self._hooks[wanted] = Hook(self.program, engine=wanted, keep=True)
         hook = self._hooks[wanted]
-        hook.environment[Env.EXTENSION] = 0
         done = hook.run(pack([frame], timestamps=[clock_ns]), checked=wanted == "interpreter")
         returned = int(done.returned[0])
         verdict = verdict_of(returned)
         assert done.frames is not None
-        target = int(done.targets[0]) if verdict is Verdict.XDP_REDIRECT else None
+        target = int(done.targets[0]) & 0xFFFFFFFF if verdict is Verdict.XDP_REDIRECT else None
         return Result(verdict=verdict, data=done.frames.frame(0), returned=returned, redirect_ifindex=target)
 
     def __repr__(self) -> str:
