@@ -21,6 +21,5 @@ class CaptureError(NetdevError):
     """A capture file that cannot be read or written."""
 
 
-@final
 class InterfaceError(NetdevError):
     """An interface or the system refused."""

@@ -23,6 +23,7 @@ WALLS = {
     "elftools": ("runtime/object/elf.py",),
     "numba": ("runtime/native/",),
     "llvmlite": ("runtime/native/", "runtime/engine/jit/"),
+    "pyroute2": ("netdev/topology/",),
     "rich": ("xdp/cli/",),
     "ctypes": ("runtime/", "netdev/", "xdp/"),
 }
