@@ -32,6 +32,8 @@ $(VENV)/.installed: pyproject.toml .ci/system-packages
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing xdpsim and its tools into $(VENV) (once)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[pcap]' || \
+		echo "pypcap could not be built (libpcap-dev, python3-dev): the libpcap backend is not there"
 	@touch $@
 
 clean:
