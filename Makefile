@@ -1,13 +1,17 @@
-# demo · test · lint · bench: what the README's commands call.
+# demo · flood · test · lint · bench: what the README's commands call.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint bench api setup clean
+.PHONY: demo flood test lint bench api setup clean
 
 demo: $(VENV)/.installed
 	@$(BIN)/python examples/demo.py
+
+# a SYN flood and an honest client, without and with the filter; needs root
+flood: $(VENV)/.installed
+	@$(BIN)/python -m examples.flood --out out
 
 test: $(VENV)/.installed
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
