@@ -61,7 +61,7 @@ class Generic:
 
     def map(self, name: str) -> list[dict[str, Any]]:
         """What bpftool dumps, with the shapes of BTF where there is BTF."""
-        dumped: list[dict[str, Any]] = bpftool("map", "dump", "pinned", str(self.folder / "maps" / name))
+        dumped: list[dict[str, Any]] = bpftool("map", "dump", "pinned", self._pin(name))
         return dumped
 
     def raw(self, name: str) -> dict[bytes, bytes]:
@@ -75,7 +75,10 @@ class Generic:
     def update(self, name: str, key: bytes, value: bytes) -> None:
         """Store an element."""
         words = ["key", *map(str, key), "value", *map(str, value)]
-        answer("bpftool", "map", "update", "pinned", str(self.folder / "maps" / name), *words)
+        answer("bpftool", "map", "update", "pinned", self._pin(name), *words)
+
+    def _pin(self, name: str) -> str:
+        return str(self.folder / "maps" / name.replace(".", "_"))  # the file system takes no dots
 
 
 def _bytes(words: list[str]) -> bytes:

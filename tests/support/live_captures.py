@@ -39,12 +39,15 @@ class Seen:
 
 
 @contextmanager
-def captured(namespace: Namespace, interface: str) -> Iterator[Seen]:
-    """Capture what the interface receives until the block ends and the wire has been quiet for a moment."""
+def captured(namespace: Namespace, interface: str, *, longest: int = 2048) -> Iterator[Seen]:
+    """Capture what the interface receives until the block ends and the wire has been quiet for a moment.
+
+    tcpdump has 32 MiB of room in slots of the longest frame.
+    """
     seen = Seen()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "seen.pcap"
-        words = ["tcpdump", "-Z", "root", "-n", "-i", interface, "-Q", "in", "-s", "0", "-U", "-B", "32768"]
+        words = ["tcpdump", "-Z", "root", "-n", "-i", interface, "-Q", "in", "-s", str(longest), "-U", "-B", "32768"]
         process = namespace.popen([*words, "--immediate-mode", "-w", str(path)], stderr=subprocess.PIPE, text=True)
         _until(process, "listening on")
         try:
