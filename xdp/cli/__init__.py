@@ -70,36 +70,13 @@ def _terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _failed(error: Exception, output: Output) -> int:
-    from netdev.errors import NetdevError
-    from runtime.errors import DeviceError, InputError, InternalError, MapError, VerificationError, XdpsimError
+    from xdp.cli.failures import failure
 
     if "trace" in os.environ.get("XDPSIM_DEBUG", ""):
         raise error
-    match error:
-        case VerificationError():
-            output.error(str(error), code=error.code, pc=error.pc, source=error.source)
-            return Exit.REJECTED
-        case DeviceError():
-            output.error(str(error))
-            return Exit.SYSTEM
-        case InternalError():
-            output.error(f"internal error, please report it: {error}")
-            return Exit.INTERNAL
-        case InputError() | MapError() | XdpsimError() | NetdevError():
-            output.error(str(error))
-            return Exit.INPUT
-        case OSError():
-            where = f"{error.filename}: " if error.filename else ""
-            output.error(f"{where}{error.strerror or error}")
-            return Exit.SYSTEM
-        case MemoryError():
-            output.error("out of memory")
-            return Exit.SYSTEM
-        case _:
-            output.error(
-                f"internal error, please report it ({type(error).__name__}: {error}); XDPSIM_DEBUG=trace shows where"
-            )
-            return Exit.INTERNAL
+    code, line, fields = failure(error)
+    output.error(line, **fields)
+    return code
 
 
 def _parsed(output: Output, words: Sequence[str]) -> argparse.Namespace:
@@ -131,7 +108,7 @@ def _parser(output: Output) -> argparse.ArgumentParser:
     shared.add_argument("-p", "--pretty", action="store_true", default=argparse.SUPPRESS, help="indented JSON")
     parser = _Parser(
         prog="xdpsim",
-        description="Verify, compile and run XDP programs over captures.",
+        description="Verify, compile and run XDP programs over captures and on interfaces.",
         parents=[shared],
         epilog="Exit codes: 0 done, 1 rejected or different, 2 usage, 3 bad input, 4 the system refused, 70 our bug.",
     )

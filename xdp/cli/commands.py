@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
+from xdp.cli.map_rows import MAP_COMMANDS, map_words, program_words
+from xdp.cli.net_words import attach_words, device_words, repair_words, show_words, top_words
+
 __all__ = ["COMMANDS", "Command"]
 
 
@@ -145,5 +148,53 @@ COMMANDS: tuple[Command, ...] = (
         summary="Show a program as bytecode with source lines, LLVM IR or native assembly.",
         configure=_dump,
         module="xdp.cli.prog",
+    ),
+    Command(
+        words=("net", "attach"),
+        summary="Attach a program to an interface; in the background unless told otherwise.",
+        configure=attach_words,
+        module="xdp.cli.net_attach",
+    ),
+    Command(
+        words=("net", "detach"),
+        summary="End an attachment; the interface is as it was before.",
+        configure=device_words,
+        module="xdp.cli.net",
+        function="detach",
+    ),
+    Command(
+        words=("net", "show"),
+        summary="Show what is attached.",
+        configure=show_words,
+        module="xdp.cli.net",
+        function="show",
+    ),
+    Command(
+        words=("net", "top"),
+        summary="Show rates, losses and CPU of what is attached, live.",
+        configure=top_words,
+        module="xdp.cli.net_top",
+    ),
+    Command(
+        words=("net", "confirm"),
+        summary="Keep an attachment that --revert-after would end.",
+        configure=device_words,
+        module="xdp.cli.net",
+        function="confirm",
+    ),
+    Command(
+        words=("net", "repair"),
+        summary="Restore interfaces that a crash or a power cut left changed.",
+        configure=repair_words,
+        module="xdp.cli.net",
+        function="repair",
+    ),
+    *(
+        Command(words=("prog", word), summary=summary, configure=program_words, module="xdp.cli.prog_show")
+        for word, summary in (("show", "List the programs of live attachments."), ("list", "The same as prog show."))
+    ),
+    *(
+        Command(words=("map", word), summary=summary, configure=map_words, module="xdp.cli.map", function=function)
+        for word, function, summary in MAP_COMMANDS
     ),
 )

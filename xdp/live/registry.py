@@ -17,8 +17,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -157,11 +158,7 @@ class State:
         """Forget an attachment: record, socket, objects. The log stays for whoever asks what happened."""
         for suffix in (".json", ".sock"):
             (self.attachments / f"{number}{suffix}").unlink(missing_ok=True)
-        folder = self.objects / str(number)
-        with suppress(FileNotFoundError):
-            for each in folder.iterdir():
-                each.unlink(missing_ok=True)
-            folder.rmdir()
+        shutil.rmtree(self.objects / str(number), ignore_errors=True)
 
     def all(self) -> tuple[Attachment, ...]:
         """Every attachment whose keeper lives, by id; records of dead keepers are removed."""

@@ -1,0 +1,162 @@
+"""`xdpsim net top`: packets and bytes a second by verdict, drops by cause, what the rings lost, CPU; live.
+
+Not here: counting (xdp.live).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import count as numbers
+from typing import Any, final
+
+from runtime.errors import DeviceError
+from xdp.cli.exits import Exit
+from xdp.cli.net import reach
+from xdp.cli.net_words import phrase
+from xdp.cli.output import Output
+from xdp.live.control import KeeperError, ask
+from xdp.live.registry import Attachment, State
+
+__all__ = ["rates", "run"]
+
+_ASKED_FOR = ("drop", "aborted")
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sample:
+    """Counts of one attachment, taken at `at` (seconds on the monotonic clock)."""
+
+    record: Attachment
+    at: float
+    stats: Mapping[str, Any]
+
+
+def run(arguments: Namespace, output: Output) -> int:
+    """Show rates until --count views were shown, Ctrl-C, or nothing is attached any more."""
+    state = State()
+    name = phrase(arguments).interface
+    views = _views(state, name, arguments.interval, arguments.count)
+    if output.json:
+        for view in views:
+            print(json.dumps(view, indent=2 if output.pretty else None), flush=True)
+    elif sys.stdout.isatty():
+        _watch(views)
+    else:
+        for view in views:
+            print(_plain(view), flush=True)
+    return Exit.OK
+
+
+def _views(state: State, name: str, interval: float, count: int | None) -> Iterator[list[dict[str, Any]]]:
+    before = _samples(state, reach(state, name))
+    due = time.monotonic()
+    for number in numbers(1):
+        due += interval
+        time.sleep(max(0.0, due - time.monotonic()))
+        try:
+            after = _samples(state, reach(state, name))
+        except DeviceError:
+            return
+        yield [rates(before.get(key), sample) for key, sample in after.items()]
+        before = after
+        if number == count:
+            return
+
+
+def _samples(state: State, records: tuple[Attachment, ...]) -> dict[int, _Sample]:
+    found = {}
+    for record in records:
+        try:
+            stats = ask(state.attachments / f"{record.id}.sock", "stats")
+        except (DeviceError, KeeperError):  # it went in this moment
+            continue
+        found[record.id] = _Sample(record=record, at=time.monotonic(), stats=stats)
+    return found
+
+
+def rates(before: _Sample | None, after: _Sample) -> dict[str, Any]:
+    """Differences a second between two samples, and the totals; all zero where there is no sample before."""
+    old: Mapping[str, Any] = before.stats if before else after.stats
+    span = after.at - before.at if before and after.at > before.at else 1.0
+    new, record = after.stats, after.record
+
+    def per_second(group: str) -> dict[str, float]:
+        return {key: round((value - old[group].get(key, value)) / span, 3) for key, value in new[group].items()}
+
+    return {
+        "devname": record.interface,
+        "ifindex": record.ifindex,
+        "mode": record.mode,
+        "id": record.program_id,
+        "state": new.get("state", record.state),
+        "interval": round(span, 6),
+        "packets_per_second": per_second("packets"),
+        "bytes_per_second": per_second("bytes"),
+        "drops_per_second": per_second("drops"),
+        "ring_lost_per_second": round((new["lost"] - old["lost"]) / span, 3),
+        "cpu": round((new["cpu_seconds"] - old["cpu_seconds"]) / span, 4),
+        "totals": {key: new[key] for key in ("packets", "bytes", "drops", "lost", "cpu_seconds")},
+        "programs": new.get("programs", []),
+    }
+
+
+def _plain(view: list[dict[str, Any]]) -> str:
+    return "\n".join(_sentence(each) for each in view)
+
+
+def _sentence(each: Mapping[str, Any]) -> str:
+    words = [f"{each['devname']} {each['mode']} {each['state']}:"]
+    moved = [
+        f"{verdict.removeprefix('XDP_')} {rate:,.0f} packets/s {each['bytes_per_second'][verdict]:,.0f} bytes/s"
+        for verdict, rate in each["packets_per_second"].items()
+        if each["totals"]["packets"][verdict]
+    ]
+    words.append(", ".join(moved) or "no packets yet")
+    return " ".join(words) + f"; {_losses(each) or 'no losses'}; CPU {each['cpu']:.0%}"
+
+
+def _losses(each: Mapping[str, Any]) -> str:
+    """Drops that no program asked for, by cause."""
+    return ", ".join(
+        f"{cause.replace('_', ' ')} {each['drops_per_second'][cause]:,.0f}/s ({total:,})"
+        for cause, total in each["totals"]["drops"].items()
+        if total and cause not in _ASKED_FOR
+    )
+
+
+def _watch(views: Iterator[list[dict[str, Any]]]) -> None:
+    from rich.live import Live
+    from rich.text import Text
+
+    with Live(Text("measuring …"), auto_refresh=False, screen=False) as live:
+        try:
+            for view in views:
+                live.update(_table(view), refresh=True)
+        except KeyboardInterrupt:
+            return
+
+
+def _table(view: list[dict[str, Any]]) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("interface", "mode", "state", "verdict"):
+        table.add_column(heading)
+    for heading in ("packets/s", "bytes/s", "packets", "CPU"):
+        table.add_column(heading, justify="right")
+    table.add_column("losses by cause")
+    for each in view:
+        first = [each["devname"], each["mode"], each["state"]]
+        last = [f"{each['cpu']:.0%}", _losses(each)]
+        for verdict, rate in each["packets_per_second"].items():
+            total = each["totals"]["packets"][verdict]
+            moved = [f"{rate:,.0f}", f"{each['bytes_per_second'][verdict]:,.0f}", f"{total:,}"]
+            table.add_row(*first, verdict.removeprefix("XDP_"), *moved, *last)
+            first, last = ["", "", ""], ["", ""]
+    return table

@@ -1,0 +1,202 @@
+"""What a keeper holds: a link, rehearsed before it enforces, described as a record, counted as JSON.
+
+Not here: the link itself (attachment.py), the keeper's loop (keeper.py).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, final
+
+from netdev.errors import InterfaceError
+from runtime.errors import DeviceError, InputError, UnsupportedError
+from runtime.loader import load
+from xdp.extension import default_registry
+from xdp.live.interfaces import addresses, hardware_address
+from xdp.live.keeper import Order, say
+from xdp.live.programs import tag
+from xdp.live.registry import Attachment, LiveMap, LiveProgram, State
+from xdp.live.safety import judge, rehearse, session
+
+if TYPE_CHECKING:
+    from runtime.maps import Map
+    from xdp.live.chain import Entry
+    from xdp.live.link import Link
+
+__all__ = ["LinkHeld", "hold"]
+
+_FOR_GOOD: Final = 300.0  # seconds after which an interface that is gone is not waited for any more
+
+Note = Callable[[str], None]
+
+
+def hold(order: Order, *, state: State, note: Note) -> LinkHeld:
+    """Rehearse and attach. Raises InputError when the rehearsal says that it locks its user out, and what attaching raises."""
+    for each in _rehearsed(order, order.object, order.label, order.prog, force=order.force):
+        note(each)
+    from xdp.live.attachment import attach
+
+    link = attach(
+        order.object,
+        order.interface,
+        mode=order.mode,
+        peer=order.peer,
+        prog=order.prog,
+        backend=order.backend,
+        queues=order.queues,
+        promisc=order.promisc,
+        dry_run=order.dry_run,
+        priority=order.priority,
+        state_folder=state.folder,
+    )
+    return LinkHeld(link, order, state=state)
+
+
+def _rehearsed(order: Order, path: Path, label: str, prog: str | None, *, force: bool) -> tuple[str, ...]:
+    """Verify a program, and what it would do to packets that matter, in words; on maps of its own."""
+    with load(path, registry=default_registry()) as loaded:
+        program = loaded.program(prog)
+        if program.type.name != "xdp":
+            raise UnsupportedError(
+                f"{label}: program {program.name!r} is of type {program.type.name}: only XDP programs attach"
+            )
+        if order.mode == "monitor" or order.dry_run:
+            _ = program.verified
+            return ()
+        ssh = session(os.environ)
+        here = ssh is not None and ssh.server in addresses(order.interface)
+        found = rehearse(program, mac=hardware_address(order.interface), ifindex=order.ifindex, ssh=ssh)
+    judged = judge(found, mode=order.mode, ssh_here=here)
+    if judged.certain and not force:
+        raise InputError(
+            f"{label}: not attached: {judged.certain} (in a rehearsal with the maps as the object has them); "
+            "--dry-run only counts, --force attaches, best with --revert-after SECONDS"
+        )
+    return tuple(f"warning: in the rehearsal, {each}" for each in judged.warnings)
+
+
+@final
+class LinkHeld:
+    """A link with numbers, of the machine, for its programs and maps."""
+
+    def __init__(self, link: Link, order: Order, *, state: State) -> None:
+        self._link = link
+        self._order = order
+        self._state = state
+        self._labels = {order.object.stem: order.label}
+        self._numbers: dict[tuple[str, int], int] = {}
+        self._loaded: dict[int, float] = {}
+        self._gone_since: float | None = None
+
+    def describe(self, record: Attachment) -> Attachment:
+        """The record with what is true now."""
+        now = self._link.describe()
+        return replace(
+            record,
+            state=now["state"],
+            ifindex=now["ifindex"],
+            programs=tuple(self._program(each) for each in self._link.programs),
+            maps=tuple(self._map(each) for each in self._link.maps.values()),
+        )
+
+    def _program(self, entry: Entry) -> LiveProgram:
+        program = entry.program
+        return LiveProgram(
+            id=self._number("program", program.id),
+            name=entry.name,
+            tag=tag(program),
+            priority=entry.priority,
+            object=self._labels.get(program.owner.spec.name, ""),
+            maps=tuple(self._number("map", _inode(each)) for each in program.maps),
+            loaded_at=self._loaded.setdefault(program.id, time.time()),
+        )
+
+    def _map(self, each: Map) -> LiveMap:
+        path = f"/proc/{os.getpid()}/fd/{each.arena.fd}"
+        return LiveMap(id=self._number("map", _inode(each)), name=each.name, kind=each.kind.name, path=path)
+
+    def _number(self, what: str, own: int) -> int:
+        """A number that nothing else on this machine has; the same for the same thing."""
+        if (what, own) not in self._numbers:
+            self._numbers[what, own] = self._state.new_id()
+        return self._numbers[what, own]
+
+    def ended(self) -> str:
+        """Why the link cannot go on: a worker failed, or the interface has been gone for long."""
+        if self._link.error is not None:
+            return f"failed: {self._link.error}"
+        if self._link.state != "gone":
+            self._gone_since = None
+            return ""
+        self._gone_since = self._gone_since or time.monotonic()
+        return f"{self._order.interface} is gone" if time.monotonic() - self._gone_since > _FOR_GOOD else ""
+
+    def stats(self) -> dict[str, Any]:
+        """The counts so far, in the shape that `net top` reads."""
+        found = self._link.stats()
+        backward = dict(found.backward)
+        return {
+            "state": found.state,
+            "received": found.received,
+            "packets": found.verdicts,
+            "bytes": found.bytes,
+            "drops": found.drops,
+            "lost": found.drops.get("lost", 0) + backward.get("drops", {}).get("lost", 0),
+            "cpu_seconds": found.cpu_seconds,
+            "elapsed_seconds": found.elapsed_seconds,
+            "words": found.words,
+            "programs": [{**each, "id": self._number("program", each["id"])} for each in found.programs],
+            "backward": backward,
+        }
+
+    def replace(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Another program in the place of one; maps whose definitions match are kept."""
+        path, prog, notes = self._asked(request)
+        before = {id(each) for each in self._link.programs}
+        names = [each.name for each in self._link.programs]
+        chosen = prog if len(names) > 1 and prog in names else None
+        kept = self._link.replace(path, prog, name=chosen)
+        entry = next(each for each in self._link.programs if id(each) not in before)
+        return self._changed(entry, request, notes, kept)
+
+    def insert(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One more program in the chain."""
+        path, prog, notes = self._asked(request)
+        priority = request.get("priority")
+        entry = self._link.insert(path, prog=prog, priority=50 if priority is None else int(priority))
+        return self._changed(entry, request, notes, frozenset())
+
+    def _asked(self, request: Mapping[str, Any]) -> tuple[Path, str | None, tuple[str, ...]]:
+        path, prog = Path(str(request["object"])), request.get("prog")
+        label = str(request.get("label", path.name))
+        self._labels[path.stem] = label
+        return path, prog, _rehearsed(self._order, path, label, prog, force=bool(request.get("force")))
+
+    def _changed(
+        self, entry: Entry, request: Mapping[str, Any], notes: tuple[str, ...], kept: frozenset[str]
+    ) -> dict[str, Any]:
+        say(f"{request['do']}: {entry.name} of {request.get('label')}")
+        number = self._number("program", entry.program.id)
+        return {"notes": notes, "kept": sorted(kept), "program": entry.name, "program_id": number}
+
+    def guarded(self) -> None:
+        """Start the guard again if it died."""
+
+    def detach(self) -> dict[str, Any]:
+        """Take everything back; the final counts, and what could not be restored."""
+        problems: tuple[str, ...] = ()
+        try:
+            self._link.detach()
+        except (DeviceError, InterfaceError) as error:
+            problems = (str(error),)
+            say(f"not restored: {error}")
+        problems = (*problems, *(each for each in self._link.problems if each not in problems))
+        return {"stats": self.stats(), "problems": problems, "failed": self._link.error is not None}
+
+
+def _inode(each: Map) -> int:
+    return os.fstat(each.arena.fd).st_ino

@@ -1,0 +1,261 @@
+"""The process that holds an attachment: it attaches, answers requests, and sees to it that the end is a clean one.
+
+    claim the interfaces → guard → attach → record and socket → (requests, time, signals) → detach → nothing left
+
+The guard, a process of its own, restores the interface when this one is killed; it is started before the first change, and
+again when it dies.
+
+Not here: moving frames (worker.py), restoring an interface (netdev.topology), the words of a command (xdp.cli).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, Protocol, final
+
+from runtime.errors import DeviceError, InputError
+from xdp.live.control import Server
+from xdp.live.registry import Attachment, State, namespace, start_time
+
+__all__ = ["Held", "Keeper", "Order"]
+
+_TICK: Final = 0.25  # seconds between two looks at what may have changed
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is wanted. `object` is the file that is loaded, `label` what the user called it."""
+
+    object: Path
+    label: str
+    interface: str
+    ifindex: int
+    prog: str | None = None
+    mode: str = "inline"
+    peer: str | None = None
+    peer_ifindex: int | None = None
+    backend: str = "auto"
+    queues: int = 1
+    promisc: bool = False
+    dry_run: bool = False
+    revert_after: float | None = None
+    force: bool = False
+    priority: int = 50
+
+
+class Held(Protocol):
+    """What the keeper needs of a link and its surroundings (links.py has the real one)."""
+
+    def describe(self, record: Attachment) -> Attachment:
+        """The record with what is true now: interface, state, programs, maps."""
+        ...
+
+    def ended(self) -> str:
+        """Why the link cannot go on (interface gone for good, program error), or empty."""
+        ...
+
+    def stats(self) -> dict[str, Any]:
+        """The counts so far, as JSON."""
+        ...
+
+    def replace(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Another program in the place of one that runs; what was kept."""
+        ...
+
+    def insert(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One more program in the chain."""
+        ...
+
+    def guarded(self) -> None:
+        """Start the guard again if it died."""
+        ...
+
+    def detach(self) -> dict[str, Any]:
+        """Take everything back; the final counts."""
+        ...
+
+
+@final
+class Keeper:
+    """Holds one attachment from beginning to end.
+
+    `make()` attaches and returns what is held; `describe(error)` turns a failure into what a client is told.
+    """
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        number: int,
+        state: State,
+        make: Callable[[], Held],
+        describe: Callable[[Exception], dict[str, Any]],
+    ) -> None:
+        self._order = order
+        self._number = number
+        self._state = state
+        self._make = make
+        self._describe = describe
+        self._changing = threading.Lock()
+        self._gone = threading.Event()
+        self._wake_read, self._wake_write = os.pipe()
+        self._until = math.inf
+        self._why = ""
+        self._final: dict[str, Any] = {}
+        self._held: Held | None = None
+        self._record: Attachment | None = None
+
+    def run(self, ready: Callable[[Attachment], None]) -> dict[str, Any]:
+        """Attach, tell `ready`, hold, detach; returns the reason of the end and the final counts.
+
+        What fails before `ready` was told is raised, with everything taken back.
+        """
+        order = self._order
+        ends = [order.ifindex] if order.peer_ifindex is None else [order.ifindex, order.peer_ifindex]
+        with ExitStack() as stack:
+            stack.callback(self._gone.set)
+            with self._state.claim(*ends):
+                try:
+                    server = self._up(ready, stack)
+                    self._hold()
+                finally:
+                    self._down()
+            self._gone.set()
+            server.close()
+        return {"reason": self._why, **self._final}
+
+    def _up(self, ready: Callable[[Attachment], None], stack: ExitStack) -> Server:
+        order = self._order
+        held = self._held = self._make()
+        stack.enter_context(_woken(self._wake_write, self._stop))
+        limit = order.revert_after
+        self._until = math.inf if limit is None else time.monotonic() + limit
+        fresh = Attachment(
+            id=self._number,
+            pid=os.getpid(),
+            started=start_time(os.getpid()),
+            netns=namespace(),
+            interface=order.interface,
+            ifindex=order.ifindex,
+            mode=order.mode,
+            peer=order.peer,
+            peer_ifindex=order.peer_ifindex,
+            backend=order.backend,
+            queues=order.queues,
+            dry_run=order.dry_run,
+            attached_at=time.time(),
+            deadline=None if limit is None else time.time() + limit,
+        )
+        server = Server(self._state.attachments / f"{self._number}.sock", self._answer, self._describe)
+        record = self._record = held.describe(fresh)
+        self._state.write(record)
+        ready(record)
+        return server
+
+    def _hold(self) -> None:
+        """Until something ends it."""
+        held = self._held
+        assert held is not None
+        while not self._why:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                self._stop("nobody confirmed it in time")
+            elif select.select([self._wake_read], [], [], min(_TICK, left))[0]:
+                os.read(self._wake_read, 64)
+            elif why := held.ended():
+                self._stop(why)
+            else:
+                held.guarded()
+                self._refresh()
+
+    def _down(self) -> None:
+        """Detach whatever there is, whatever else went wrong."""
+        try:
+            if self._held is not None:
+                with self._changing:
+                    self._final = self._held.detach()
+        finally:
+            self._state.remove(self._number)
+
+    def _refresh(self) -> None:
+        held, record = self._held, self._record
+        if held is None or record is None or not self._changing.acquire(blocking=False):
+            return
+        try:
+            now = held.describe(record)
+            if now != record:
+                self._record = now
+                self._state.write(now)
+        finally:
+            self._changing.release()
+
+    def _stop(self, why: str) -> None:
+        self._why = self._why or why
+
+    def _answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        held, record = self._held, self._record
+        if held is None or record is None or self._why:
+            raise DeviceError(f"attachment {self._number}: it is ending ({self._why or 'starting'})")
+        match request.get("do"):
+            case "status":
+                return {
+                    "id": record.id,
+                    "state": record.state,
+                    "log": str(self._state.attachments / f"{record.id}.log"),
+                }
+            case "stats":
+                return held.stats()
+            case "replace" | "insert" as what:
+                with self._changing:
+                    done = held.replace(request) if what == "replace" else held.insert(request)
+                self._refresh()
+                return done
+            case "confirm":
+                confirmed = record.deadline is not None
+                with self._changing:
+                    self._until = math.inf
+                    self._record = replace(self._record or record, deadline=None)
+                    self._state.write(self._record)
+                return {"confirmed": confirmed}
+            case "detach":
+                self._stop("detached by request")
+                os.write(self._wake_write, b"\0")
+                self._gone.wait(60)
+                return self._final
+            case other:
+                raise InputError(f"a keeper does not know {other!r}")
+
+
+@contextmanager
+def _woken(fd: int, stop: Callable[[str], None]) -> Iterator[None]:
+    """Signals that end a process say so to `stop` and write to `fd`."""
+
+    def caught(number: int, _frame: object) -> None:
+        stop(f"ended by {signal.Signals(number).name}")
+
+    os.set_blocking(fd, False)
+    before = [(each, signal.signal(each, caught)) for each in _SIGNALS]
+    wakeup = signal.set_wakeup_fd(fd, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(wakeup)
+        for each, handler in before:
+            signal.signal(each, handler)
+
+
+def say(message: str) -> None:
+    """A line with the time, for the log."""
+    print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)  # noqa: T201  the log is stderr
