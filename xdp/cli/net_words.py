@@ -50,8 +50,8 @@ def phrase(arguments: Namespace) -> Phrase:
         name, rest = rest[1], rest[2:]
     elif arguments.wants_interface:
         arguments.wrong(f"which interface? {arguments.form}")
-    overwrite = arguments.wants_object and rest == ["overwrite"]
-    if rest and not overwrite:
+    overwrite = arguments.wants_object and rest[:1] == ["overwrite"]
+    if rest := rest[1:] if overwrite else rest:
         arguments.wrong(f"{rest[0]!r}: {arguments.form}")
     if len(name.encode()) > _LONGEST_NAME or "/" in name:
         arguments.wrong(f"{name!r} cannot be the name of an interface")
