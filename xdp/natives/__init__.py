@@ -1,8 +1,9 @@
-"""Compiled loops for packages that have no compiler: the wire's captures get theirs here, at the joint.
+"""Compiled loops for packages that have no compiler: the wire's captures and ports get theirs here, at the joint.
 
 Not here: natives that are linked into programs.
 """
 
 from xdp.natives.capture import NATIVE
+from xdp.natives.ports import LOOPS
 
-__all__ = ["NATIVE"]
+__all__ = ["LOOPS", "NATIVE"]

@@ -6,10 +6,11 @@ Not here: the natives. They are compiled, or taken from the disk cache, when the
 from __future__ import annotations
 
 from functools import cache
-from typing import Final, final
+from typing import Final
 
 from netdev.capture import Kernels
-from runtime.native import Library, NativeFunction, library
+from runtime.native import Library, library
+from xdp.natives.compiled import Compiled
 from xdp.natives.format import format_pcap, format_pcapng
 from xdp.natives.walk import walk_pcap, walk_pcapng
 from xdp.natives.wrap import wrap
@@ -22,24 +23,11 @@ def _library() -> Library:
     return library((format_pcap, format_pcapng, walk_pcap, walk_pcapng, wrap))
 
 
-@final
-class _Compiled:
-    """A native as machine code, from the first call on; calls release the interpreter's lock."""
-
-    __slots__ = ("_native",)
-
-    def __init__(self, native: NativeFunction) -> None:
-        self._native = native
-
-    def __call__(self, job: int) -> int:
-        return _library()[self._native](job)
-
-
 NATIVE: Final = Kernels(
-    walk_pcap=_Compiled(walk_pcap),
-    walk_pcapng=_Compiled(walk_pcapng),
-    wrap=_Compiled(wrap),
-    format_pcap=_Compiled(format_pcap),
-    format_pcapng=_Compiled(format_pcapng),
+    walk_pcap=Compiled(walk_pcap, _library),
+    walk_pcapng=Compiled(walk_pcapng, _library),
+    wrap=Compiled(wrap, _library),
+    format_pcap=Compiled(format_pcap, _library),
+    format_pcapng=Compiled(format_pcapng, _library),
 )
 """What to open captures and to write them with."""
