@@ -45,12 +45,14 @@ def load(
     cpus: int | None = None,
     name: str = "",
     maps: Mapping[str, Map] | None = None,
+    folder: Path | None = None,
 ) -> LoadedObject:
     """Read an object and create its maps; its programs are verified and compiled when first asked for.
 
     `source` is a path or the bytes of an ELF object; `cpus` how many slots per-CPU values have (the machine's
     possible CPUs by default). `maps` are maps of a loaded object that this one replaces: where a definition of the same
-    name matches, the object shares that map (its `kept` names them). Global data and program arrays begin anew. Raises
+    name matches, the object shares that map (its `kept` names them). Global data and program arrays begin anew.
+    `folder` is where new maps lie, so that they can be pinned (runtime.maps.create). Raises
     ObjectError and UnsupportedError; asking for a program raises VerificationError.
     """
     from runtime.maps import possible_cpus  # who only verifies needs no maps
@@ -58,7 +60,7 @@ def load(
     data, label = (source, name or "object") if isinstance(source, bytes) else _read(Path(source))
     spec = read_object(data, name=label)
     rules, slots = policy or Policy(), cpus or possible_cpus()
-    return LoadedObject(spec, registry, engine=engine, policy=rules, cpus=slots, maps=maps or {})
+    return LoadedObject(spec, registry, engine=engine, policy=rules, cpus=slots, maps=maps or {}, folder=folder)
 
 
 def _read(path: Path) -> tuple[bytes, str]:
@@ -81,6 +83,7 @@ class LoadedObject:
         policy: Policy,
         cpus: int,
         maps: Mapping[str, Map] | None = None,
+        folder: Path | None = None,
     ) -> None:
 
         self.spec = spec
@@ -89,11 +92,11 @@ class LoadedObject:
         self.policy = policy
         self._closed = False
         self._kept: set[str] = set()
-        self._maps = self._make_maps(maps or {}, cpus)
+        self._maps = self._make_maps(maps or {}, cpus, folder)
         self._programs = {p.name: Program(self, p) for p in spec.programs}
         self._fill_program_arrays()
 
-    def _make_maps(self, old: Mapping[str, Map], cpus: int) -> dict[str, Map]:
+    def _make_maps(self, old: Mapping[str, Map], cpus: int, folder: Path | None) -> dict[str, Map]:
         """One arena each, or that of the map that is kept."""
         from runtime.maps import create
 
@@ -107,7 +110,8 @@ class LoadedObject:
                     made[spec.name] = found.share()
                     self._kept.add(spec.name)
                 else:
-                    made[spec.name] = create(spec, kind, cpus=cpus, types=self.spec.types, number=next_map_id())
+                    types = self.spec.types
+                made[spec.name] = create(spec, kind, cpus=cpus, types=types, number=next_map_id(), folder=folder)
                 undo.callback(made[spec.name].close)
             undo.pop_all()
         return made

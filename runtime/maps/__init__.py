@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.maps.kinds import CORE_MAP_KINDS
 
 if TYPE_CHECKING:
-    from runtime.maps.dump import dump, fill
+    from runtime.maps.dump import dump, dump_one, fill, format_one
     from runtime.maps.map import Map, attach, create, possible_cpus
     from runtime.maps.typed import TypedMap
     from runtime.maps.view import StructValue
@@ -24,7 +24,9 @@ __all__ = [
     "attach",
     "create",
     "dump",
+    "dump_one",
     "fill",
+    "format_one",
     "possible_cpus",
 ]
 
@@ -32,11 +34,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'runtime.maps' has no attribute {name!r}")
-    from runtime.maps.dump import dump, fill
+    from runtime.maps.dump import dump, dump_one, fill, format_one
     from runtime.maps.map import Map, attach, create, possible_cpus
     from runtime.maps.typed import TypedMap
     from runtime.maps.view import StructValue
 
-    face = (Map, StructValue, TypedMap, attach, create, dump, fill, possible_cpus)
+    face = (Map, StructValue, TypedMap, attach, create, dump, dump_one, fill, format_one, possible_cpus)
     globals().update({each.__name__: each for each in face})  # all at once: dump is the name of a module, too
     return globals()[name]

@@ -108,7 +108,7 @@ class Arena:
         try:
             fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
-            raise MapError(f"{path}: {error.strerror}", errno=error.errno or EINVAL) from error
+            raise MapError(f"{path}", errno=error.errno or EINVAL) from error
         found = os.fstat(fd)
         head = os.pread(fd, 80, 0) if stat.S_ISREG(found.st_mode) else b""
         size = _word(head, SIZE_AT)
@@ -126,7 +126,8 @@ class Arena:
         EEXIST where the name is taken, EXDEV on another file system, ENOENT when the memory can have no name.
         """
         try:
-            os.link(f"/proc/self/fd/{self.fd}", path, follow_symlinks=True)
+            # any src_dir_fd makes Python call linkat(2), which can follow the link; link(2) does not
+            os.link(f"/proc/self/fd/{self.fd}", path, src_dir_fd=self.fd, follow_symlinks=True)
         except OSError as error:
             raise MapError(f"{path}", errno=error.errno or EINVAL) from error
 

@@ -14,7 +14,7 @@ from runtime.maps.formatted import formatted, formatted_section, is_section
 from runtime.maps.map import Map
 from runtime.spec import CType
 
-__all__ = ["dump", "fill"]
+__all__ = ["dump", "dump_one", "fill", "format_one"]
 
 _TEXT: Final = tuple(f"0x{byte:02x}" for byte in range(256))
 _BYTE: Final = {text: byte for byte in range(256) for text in (f"0x{byte:02x}", f"0x{byte:02X}", f"{byte:#x}")}
@@ -22,23 +22,36 @@ _BYTE: Final = {text: byte for byte in range(256) for text in (f"0x{byte:02x}", 
 
 def dump(raw: Map) -> list[dict[str, Any]]:
     """All elements, in the map's order."""
-    typed = raw.typed
-    key_type, value_type = typed.key_type, typed.value_type
-    per_cpu, size, cpus = raw.kind.per_cpu, raw.spec.value_size, raw.cpus
-    slot = raw.value_stride // cpus
-    entries: list[dict[str, Any]] = []
-    for key, value in raw.items():
-        entry: dict[str, Any] = {"key": _hex(key)}
-        if per_cpu:
-            slots = [value[cpu * slot : cpu * slot + size] for cpu in range(cpus)]
-            entry["values"] = [{"cpu": cpu, "value": _hex(each)} for cpu, each in enumerate(slots)]
-        else:
-            slots = [value]
-            entry["value"] = _hex(value)
-        if value_type is not None:
-            entry["formatted"] = _formatted(key_type, value_type, key, slots, per_cpu=per_cpu)
-        entries.append(entry)
-    return entries
+    return [dump_one(raw, key, value) for key, value in raw.items()]
+
+
+def dump_one(raw: Map, key: bytes, value: bytes) -> dict[str, Any]:
+    """One element."""
+    entry: dict[str, Any] = {"key": _hex(key)}
+    slots = _slots(raw, value)
+    if raw.kind.per_cpu:
+        entry["values"] = [{"cpu": cpu, "value": _hex(each)} for cpu, each in enumerate(slots)]
+    else:
+        entry["value"] = _hex(value)
+    if (value_type := raw.typed.value_type) is not None:
+        entry["formatted"] = _formatted(raw.typed.key_type, value_type, key, slots, per_cpu=raw.kind.per_cpu)
+    return entry
+
+
+def format_one(raw: Map, key: bytes, value: bytes) -> dict[str, Any] | None:
+    """One element as bpftool writes it for people, where BTF says what the bytes are: pointers as text, no bytes."""
+    if (value_type := raw.typed.value_type) is None:
+        return None
+    slots = _slots(raw, value)
+    return _formatted(raw.typed.key_type, value_type, key, slots, per_cpu=raw.kind.per_cpu, plain=True)
+
+
+def _slots(raw: Map, value: bytes) -> list[bytes]:
+    """What each CPU holds, or the one value."""
+    if not raw.kind.per_cpu:
+        return [value]
+    slot, size = raw.value_stride // raw.cpus, raw.spec.value_size
+    return [value[cpu * slot : cpu * slot + size] for cpu in range(raw.cpus)]
 
 
 def fill(raw: Map, entries: Iterable[Any]) -> None:
@@ -65,17 +78,19 @@ def _hex(data: bytes) -> list[str]:
 
 
 def _formatted(
-    key_type: CType | None, value_type: CType, key: bytes, slots: Sequence[bytes], *, per_cpu: bool
+    key_type: CType | None, value_type: CType, key: bytes, slots: Sequence[bytes], *, per_cpu: bool, plain: bool = False
 ) -> dict[str, Any]:
     shown: dict[str, Any] = {}
     if key_type is not None:
-        shown["key"] = formatted(key_type, key)
+        shown["key"] = formatted(key_type, key, plain=plain)
     if per_cpu:
-        shown["values"] = [{"cpu": cpu, "value": formatted(value_type, each)} for cpu, each in enumerate(slots)]
+        shown["values"] = [
+            {"cpu": cpu, "value": formatted(value_type, each, plain=plain)} for cpu, each in enumerate(slots)
+        ]
     elif is_section(value_type):
-        shown["value"] = formatted_section(value_type, slots[0])
+        shown["value"] = formatted_section(value_type, slots[0], plain=plain)
     else:
-        shown["value"] = formatted(value_type, slots[0])
+        shown["value"] = formatted(value_type, slots[0], plain=plain)
     return shown
 
 

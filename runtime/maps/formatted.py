@@ -19,8 +19,8 @@ _WORD: Final = 8
 _PRINTABLE: Final = range(0x20, 0x7F)
 
 
-def formatted(ctype: CType, data: bytes) -> Any:
-    """The JSON of `ctype.size` bytes."""
+def formatted(ctype: CType, data: bytes, *, plain: bool = False) -> Any:
+    """The JSON of `ctype.size` bytes; `plain` as bpftool writes it where JSON was not asked for: pointers as text."""
     match ctype:
         case IntType():
             return _int(ctype, data)
@@ -30,11 +30,12 @@ def formatted(ctype: CType, data: bytes) -> Any:
             value = decode(ctype, data)
             return value if isinstance(value, float) else None
         case PointerType():
-            return int.from_bytes(data, "little")
+            address = int.from_bytes(data, "little")
+            return (f"{address:#x}" if address else "(nil)") if plain else address
         case ArrayType():
-            return _array(ctype, data)
+            return _array(ctype, data, plain=plain)
         case StructType():
-            return {member.name: _member(ctype, at, data) for at, member in enumerate(ctype.members)}
+            return {member.name: _member(ctype, at, data, plain=plain) for at, member in enumerate(ctype.members)}
         case OpaqueType():
             return None
         case _:
@@ -46,10 +47,10 @@ def is_section(ctype: CType) -> bool:
     return isinstance(ctype, StructType) and ctype.name.startswith(".")
 
 
-def formatted_section(ctype: CType, data: bytes) -> Any:
+def formatted_section(ctype: CType, data: bytes, *, plain: bool = False) -> Any:
     """The JSON of a section of global data: each variable an object of its own."""
     assert isinstance(ctype, StructType)
-    variables = [{member.name: _member(ctype, at, data)} for at, member in enumerate(ctype.members)]
+    variables = [{member.name: _member(ctype, at, data, plain=plain)} for at, member in enumerate(ctype.members)]
     return {ctype.name: variables}
 
 
@@ -70,20 +71,20 @@ def _enum(ctype: EnumType, data: bytes) -> Any:
     return value
 
 
-def _array(ctype: ArrayType, data: bytes) -> Any:
+def _array(ctype: ArrayType, data: bytes, *, plain: bool) -> Any:
     element = ctype.element
     if isinstance(element, IntType) and element.char and not element.typedef:
         text, end, _ = data.partition(b"\0")
         if end and all(each in _PRINTABLE for each in text):
             return text.decode("ascii")
     step = element.size
-    return [formatted(element, data[i * step : (i + 1) * step]) for i in range(ctype.count)]
+    return [formatted(element, data[i * step : (i + 1) * step], plain=plain) for i in range(ctype.count)]
 
 
-def _member(ctype: StructType, at: int, data: bytes) -> Any:
+def _member(ctype: StructType, at: int, data: bytes, *, plain: bool) -> Any:
     member = ctype.members[at]
     if member.bits:
         word = int.from_bytes(data, "little") >> member.bit_offset
         return f"{word & ((1 << member.bits) - 1):#x}"
     start = member.bit_offset // 8
-    return formatted(member.type, data[start : start + member.type.size])
+    return formatted(member.type, data[start : start + member.type.size], plain=plain)
