@@ -47,7 +47,7 @@ def send(arguments: argparse.Namespace) -> dict[str, Any]:
             if arguments.rate:
                 time.sleep(max(0.0, sent / arguments.rate - (time.perf_counter() - start)))
         seconds, busy = time.perf_counter() - start, time.process_time() - busy
-    return {"sent": sent + 64, "seconds": seconds, "cpu": busy, "rate": sent / seconds}
+    return {"sent": sent + 64, "start": start, "end": start + seconds, "cpu": busy}
 
 
 def echo(_: argparse.Namespace) -> dict[str, Any]:
