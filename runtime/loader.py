@@ -111,7 +111,7 @@ class LoadedObject:
                     self._kept.add(spec.name)
                 else:
                     types = self.spec.types
-                made[spec.name] = create(spec, kind, cpus=cpus, types=types, number=next_map_id(), folder=folder)
+                    made[spec.name] = create(spec, kind, cpus=cpus, types=types, number=next_map_id(), folder=folder)
                 undo.callback(made[spec.name].close)
             undo.pop_all()
         return made
