@@ -140,9 +140,9 @@ def redirect_route(body: bytes, before: int, after: int, *, elapsed: int = 0) ->
 
 
 def route_key(body: bytes) -> tuple[bytes, tuple[tuple[int, bytes], ...]]:
-    """What makes a route the same: everything but its expiry."""
-    kept = sorted(each for each in unpack_attributes(body[_ROUTE.size :]) if each[0] != _EXPIRES)
-    return body[: _ROUTE.size], tuple(kept)
+    """What makes a route the same: everything, but of its expiry only whether there is one."""
+    attributes = unpack_attributes(body[_ROUTE.size :])
+    return body[: _ROUTE.size], tuple(sorted((kind, b"" if kind == _EXPIRES else value) for kind, value in attributes))
 
 
 def base_key(body: bytes) -> tuple[int, int, int, bytes, bytes, bytes]:

@@ -84,7 +84,9 @@ def test_the_edge_is_above_while_it_is_moved(rich: Pair, tmp_path: Path) -> None
         journal.revert()
         os.close(fd)
     assert not [
-        line for line in lower.lines if line.startswith("address") or ("route" in line and "type 5" not in line)
+        line
+        for line in lower.lines
+        if line.startswith("address") or (line.startswith("route") and "type 5" not in line)
     ]
     assert "direct-action" in tc_said
     assert any("eth0:web".replace("eth0", "up0") in line for line in upper.lines)
