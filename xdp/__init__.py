@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from xdp.extension import default_registry
     from xdp.hooks.xdp import Result, XdpProgram
+    from xdp.live import Link, attach
     from xdp.offline import Report, replay
     from xdp.verdict import Verdict
 
-__all__ = ["Report", "Result", "Verdict", "XdpProgram", "default_registry", "replay"]
+__all__ = ["Link", "Report", "Result", "Verdict", "XdpProgram", "attach", "default_registry", "replay"]
 
 _HOMES: Final = {
+    "Link": "xdp.live.link",
     "Report": "xdp.offline",
     "Result": "xdp.hooks.xdp",
     "Verdict": "xdp.verdict",
     "XdpProgram": "xdp.hooks.xdp",
+    "attach": "xdp.live.attachment",
     "default_registry": "xdp.extension",
     "replay": "xdp.offline",
 }

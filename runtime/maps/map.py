@@ -60,6 +60,11 @@ class Map:
         return self.spec.name
 
     @property
+    def id(self) -> int:
+        """The number that its maker gave it; 0: none."""
+        return self.arena.word(layout.ID_AT)
+
+    @property
     def address(self) -> int:
         """Where the arena is mapped: what natives take as the map."""
         return self.arena.address

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, final
 
@@ -274,6 +275,21 @@ class XdpProgram:
         assert done.frames is not None
         target = int(done.targets[0]) & 0xFFFFFFFF if verdict is Verdict.XDP_REDIRECT else None
         return Result(verdict=verdict, data=done.frames.frame(0), returned=returned, redirect_ifindex=target)
+
+    def as_xfrm(self, *, engine: str | None = None) -> Callable[[Any], Any]:
+        """A function for scapy's bridge_and_sniff: True lets the packet pass, a packet goes in its place, False drops it.
+
+        Only XDP_PASS lets pass: a bridge has no way back for XDP_TX and none aside for XDP_REDIRECT.
+        """
+
+        def forward(packet: Any) -> Any:
+            frame = bytes(packet)
+            done = self.run(frame, engine=engine)
+            if done.verdict is not Verdict.XDP_PASS:
+                return False
+            return True if done.data == frame else done.packet
+
+        return forward
 
     def __repr__(self) -> str:
         return f"<XDP program {self.name!r} of {self.program.owner.spec.name!r}>"

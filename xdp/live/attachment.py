@@ -1,0 +1,374 @@
+"""`attach`: interfaces opened and prepared for a mode, and a link over them. All of it is taken back when a step fails.
+
+    inline   interface ⇄ peer: what the program passes goes on to the peer and back; the host's stack sees neither
+    host     interface ⇄ TAP: the host's addresses and routes move to the TAP, so the stack sees what the program passes
+    monitor  interface: a copy is shown to the program, nothing is held back
+
+Every change of the system goes through a journal (netdev.topology), whose guard restores it when this process is killed.
+
+Not here: the link (link.py), and moving frames (worker.py).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+
+from netdev.errors import InterfaceError
+from netdev.port import LivePort
+from runtime.errors import DeviceError, InputError
+from xdp.live.link import Lane, Link, Mode, Wire
+from xdp.live.programs import Source, open_program
+from xdp.live.registry import state_folder as default_folder
+from xdp.live.station import Station, Targets
+
+if TYPE_CHECKING:
+    from netdev.backends import Loops
+    from netdev.topology import Guard, Journal
+
+__all__ = ["BACKENDS", "attach"]
+
+BACKENDS: Final = ("auto", "afpacket", "libpcap", "tap")
+_MOST_QUEUES: Final = 64
+_TAP_NAME: Final = "xdp-{}"  # 15 characters at most, whatever the index
+_SIOCSIFMTU: Final = 0x8922
+_SO_ATTACH_FILTER: Final = 26
+_RETURN_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0
+_FEW_BLOCKS: Final = 8
+
+
+def attach(
+    source: Source,
+    interface: str,
+    *,
+    mode: str = "inline",
+    peer: str | None = None,
+    prog: str | None = None,
+    backend: str = "auto",
+    queues: int = 1,
+    promisc: bool = False,
+    dry_run: bool = False,
+    engine: str | None = None,
+    peer_program: Source | None = None,
+    priority: int = 50,
+    state_folder: Path | None = None,
+    journal: Journal | None = None,
+) -> Link:
+    """Attach an XDP program (an object's path, or a program of a loaded object) to an interface of this thread's namespace.
+
+    `mode` is "inline" (with `peer`, and optionally `peer_program` for frames that come from there), "host" or "monitor".
+    `backend` is "auto", "afpacket", "libpcap" or "tap" (the interface is made, as a TAP). `queues` are workers among which
+    flows are distributed. `promisc` takes in frames for other stations (inline does so always). `dry_run` counts verdicts and passes
+    everything. `state_folder` is where the journal is kept, unless `journal` is one already begun, whose guard is the caller's.
+
+    Raises InputError, ObjectError, UnsupportedError, VerificationError for the program; InterfaceError, DeviceError for the system.
+    """
+    order = _Order(
+        mode=_mode(mode),
+        interface=interface,
+        peer=peer,
+        backend=backend,
+        queues=queues,
+        promisc=promisc,
+        folder=state_folder or default_folder(),
+    )
+    order.check()
+    from runtime.maps import possible_cpus
+
+    cpus = max(possible_cpus(), queues * 2)
+    with ExitStack() as undo:
+        program = open_program(source, prog, engine=engine, cpus=cpus)
+        undo.callback(program.close)
+        other = None if peer_program is None else open_program(peer_program, None, engine=engine, cpus=cpus)
+        if other is not None:
+            undo.callback(other.close)
+        restore = undo.enter_context(ExitStack())
+        wire = _Opening(order, restore, journal).open()
+        link = Link(
+            wire,
+            program,
+            cpus=cpus,
+            engine=engine,
+            dry_run=dry_run,
+            priority=priority,
+            peer_program=other,
+            restore=restore.pop_all(),
+        )
+        undo.pop_all()
+    return link.start()
+
+
+def _mode(name: str) -> Mode:
+    try:
+        return Mode(name)
+    except ValueError:
+        raise InputError(f"mode {name!r}: there are {', '.join(Mode)}") from None
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What is wanted of the wire."""
+
+    mode: Mode
+    interface: str
+    peer: str | None
+    backend: str
+    queues: int
+    promisc: bool
+    folder: Path
+
+    def check(self) -> None:
+        """Raises InputError for what does not go together."""
+        if self.backend not in BACKENDS:
+            raise InputError(f"backend {self.backend!r}: there are {', '.join(BACKENDS)}")
+        if not 1 <= self.queues <= _MOST_QUEUES:
+            raise InputError(f"{self.queues} queues: 1 to {_MOST_QUEUES}")
+        if self.queues > 1 and self.backend in ("libpcap", "tap"):
+            raise InputError(f"the {self.backend} backend has one queue: leave --queues away, or use afpacket")
+        if self.mode is Mode.INLINE and self.peer is None:
+            raise InputError("inline mode stands between two interfaces: name the other one as the peer")
+        if self.mode is not Mode.INLINE and self.peer is not None:
+            raise InputError(f"{self.mode} mode has no peer")
+        if self.peer == self.interface:
+            raise InputError(f"{self.interface} cannot be its own peer")
+        if self.backend == "tap" and self.mode is not Mode.INLINE:
+            raise InputError("the tap backend makes a new interface: use it inline, with a peer")
+
+
+@final
+class _Opening:
+    """The steps; each leaves its inverse in `restore`."""
+
+    def __init__(self, order: _Order, restore: ExitStack, journal: Journal | None) -> None:
+        self._order = order
+        self._restore = restore
+        self._journal = journal
+        self._changing = threading.Lock()
+        self._watched: _Watched | None = None
+
+    def open(self) -> Wire:
+        """Everything for the mode. Raises InterfaceError, DeviceError, InputError."""
+        order = self._order
+        if order.backend != "tap":
+            _claim(order.interface, self._restore)
+        if order.peer is not None:
+            _claim(order.peer, self._restore)
+        match order.mode:
+            case Mode.MONITOR:
+                return self._monitor()
+            case Mode.INLINE:
+                return self._inline()
+            case Mode.HOST:
+                return self._host()
+
+    def _monitor(self) -> Wire:
+        stations = self._stations(self._order.interface, promisc=self._order.promisc, changed=False)
+        lanes = (Lane(station=each, onward=None, queue=i) for i, each in enumerate(stations))
+        return self._wire(tuple(lanes))
+
+    def _inline(self) -> Wire:
+        order = self._order
+        assert order.peer is not None
+        near = self._stations(order.interface, promisc=True, made=order.backend == "tap")
+        far = self._stations(order.peer, promisc=True)
+        self._begin()
+        if order.backend != "tap":
+            self._seal(order.interface)
+        self._seal(order.peer)
+        pairs = list(enumerate(zip(near, far, strict=True)))
+        there = (Lane(station=a, onward=b, queue=i) for i, (a, b) in pairs)
+        back = (Lane(station=b, onward=a, queue=i, inward=False) for i, (a, b) in pairs)
+        return self._wire((*there, *back))
+
+    def _host(self) -> Wire:
+        from netdev.backends import open_tap
+        from netdev.topology import hold_groups, move_host_edge
+
+        order = self._order
+        lower = self._stations(order.interface, promisc=order.promisc)
+        port = lower[0].port
+        assert port is not None
+        name = _TAP_NAME.format(port.ifindex)
+        tap = open_tap(name, mac=port.mac, mtu=port.mtu, loops=_loops())
+        self._restore.callback(tap.close)
+        upper = Station(tap)
+        self._begin()
+        self._seal(order.interface)
+        self._restore.callback(hold_groups(order.interface, name).close)
+        assert self._journal is not None
+        move_host_edge(self._journal, order.interface, name)
+        lower[0].on_mtu = partial(_set_mtu, name)
+        up = (Lane(station=each, onward=upper, queue=i) for i, each in enumerate(lower))
+        return self._wire((*up, Lane(station=upper, onward=lower[0], inward=False)))
+
+    def _wire(self, lanes: tuple[Lane, ...]) -> Wire:
+        order = self._order
+        known: dict[int, Station] = {}
+        for lane in lanes:
+            known.setdefault(lane.station.ifindex, lane.station)
+        targets = Targets(known, None if order.mode is Mode.MONITOR else _open_target)
+        self._restore.callback(targets.close)
+        return Wire(
+            mode=order.mode,
+            interface=order.interface,
+            peer=order.peer,
+            lanes=lanes,
+            targets=targets,
+            watch=None if self._watched is None else self._watched.look,
+        )
+
+    def _stations(self, name: str, *, promisc: bool, changed: bool = True, made: bool = False) -> tuple[Station, ...]:
+        """The interface's ports, one for each queue; when it returns after it was gone, it is opened and sealed again."""
+        order = self._order
+        group = (os.getpid() * 64 + socket.if_nametoindex(name)) & 0xFFFF if order.queues > 1 else None
+        open_one = partial(_open_port, name, order, promisc=promisc, fanout=group, made=made)
+        stations = []
+        for number in range(order.queues):
+            reopen = None if made else partial(self._again, name, open_one, seal=changed and number == 0)
+            station = Station(open_one(), reopen)
+            self._restore.callback(station.close)
+            stations.append(station)
+        return tuple(stations)
+
+    def _again(self, name: str, open_one: Callable[[], LivePort], _station: Station, *, seal: bool) -> LivePort:
+        port = open_one()
+        if seal:
+            sealed = False
+            try:
+                self._seal(name)
+                sealed = True
+            finally:
+                if not sealed:
+                    port.close()
+        return port
+
+    def _begin(self) -> None:
+        """A journal, and a guard that restores what it says when this process dies, unless the caller has them."""
+        from netdev.topology import Journal, start_guard
+
+        journal = self._journal
+        own = journal is None
+        if journal is None:
+            index = socket.if_nametoindex(self._order.peer or self._order.interface)
+            journal = Journal.begin(self._order.folder / "journal", f"link-{os.getpid()}-{index}")
+            self._journal = journal
+        watched = _Watched(journal)
+        self._restore.callback(watched.release)
+        self._restore.callback(_revert, journal)
+        if own:
+            watched.guard = start_guard(journal.path.parent, journal.name, os.getpid())
+            self._watched = watched
+
+    def _seal(self, name: str) -> None:
+        """Keep the stack from frames that come in, and the device from merging them."""
+        from netdev.topology import block_ingress, disable_offloads
+
+        assert self._journal is not None
+        with self._changing:
+            disable_offloads(self._journal, name)
+            block_ingress(self._journal, name)
+
+
+@final
+class _Watched:
+    """A journal and the guard that watches over it."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self.guard: Guard | None = None
+
+    def look(self) -> None:
+        """Start another guard when this one died. Raises InterfaceError."""
+        from netdev.topology import inside, start_guard
+
+        journal = self._journal
+        if self.guard is not None and not self.guard.alive():
+            folder = journal.path.parent
+            self.guard = inside(journal.namespace, lambda: start_guard(folder, journal.name, os.getpid()))
+
+    def release(self) -> None:
+        """Let the guard go."""
+        if self.guard is not None:
+            self.guard.release()
+
+
+def _revert(journal: Journal) -> None:
+    """Undo what the journal says. Raises DeviceError that names what could not be."""
+    from netdev.topology import inside
+
+    done = inside(journal.namespace, journal.revert)
+    if done is not None and done.problems:
+        raise DeviceError(f"not everything could be restored (see xdpsim net repair): {'; '.join(done.problems)}")
+
+
+def _claim(name: str, restore: ExitStack) -> None:
+    """Hold an interface, in its namespace, for as long as this process wants it. Raises InputError, DeviceError."""
+    try:
+        index = socket.if_nametoindex(name)
+    except OSError:
+        raise DeviceError(f"there is no interface {name!r} here (ip link shows them)") from None
+    holder = restore.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    try:
+        holder.bind(f"\0xdpsim-link-{index}")
+    except OSError:
+        raise InputError(
+            f"{name} has an attachment already: detach it first, or insert the program into its chain"
+        ) from None
+
+
+def _loops() -> Loops:
+    from xdp.natives import LOOPS
+
+    return LOOPS
+
+
+def _open_port(name: str, order: _Order, *, promisc: bool, fanout: int | None, made: bool) -> LivePort:
+    from netdev.backends import open_packet, open_pcap, open_tap
+
+    if made:
+        return open_tap(name, mac=b"\x02" + os.urandom(5), mtu=1500, loops=_loops())
+    if order.backend == "libpcap" or (order.backend == "auto" and order.mode is Mode.MONITOR and _has_pcap()):
+        return open_pcap(name, promisc=promisc)
+    return open_packet(name, loops=_loops(), fanout=fanout, promisc=promisc)
+
+
+def _has_pcap() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("pcap") is not None
+
+
+def _open_target(ifindex: int) -> Station | None:
+    """A way to send to an interface that a redirect named; nothing is received there."""
+    from netdev.backends import open_packet
+
+    try:
+        port = open_packet(socket.if_indextoname(ifindex), loops=_loops(), blocks=_FEW_BLOCKS)
+    except (InterfaceError, OSError):
+        return None
+    with socket.socket(fileno=os.dup(port.fileno())) as same:
+        code = np.frombuffer(_RETURN_NOTHING, np.uint8)
+        address = int(code.__array_interface__["data"][0])
+        same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, address))
+    return Station(port)
+
+
+def _set_mtu(name: str, mtu: int) -> None:
+    """The upper edge follows the interface; what it cannot follow it leaves."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        try:
+            fcntl.ioctl(control, _SIOCSIFMTU, struct.pack("16si12x", name.encode(), mtu))
+        except OSError:
+            return
