@@ -12,10 +12,11 @@ if TYPE_CHECKING:
     from xdp.extension import default_registry
     from xdp.hooks.xdp import Result, XdpProgram
     from xdp.live import Link, attach
+    from xdp.live.maps import open_map
     from xdp.offline import Report, replay
     from xdp.verdict import Verdict
 
-__all__ = ["Link", "Report", "Result", "Verdict", "XdpProgram", "attach", "default_registry", "replay"]
+__all__ = ["Link", "Report", "Result", "Verdict", "XdpProgram", "attach", "default_registry", "open_map", "replay"]
 
 _HOMES: Final = {
     "Link": "xdp.live.link",
@@ -25,6 +26,7 @@ _HOMES: Final = {
     "XdpProgram": "xdp.hooks.xdp",
     "attach": "xdp.live.attachment",
     "default_registry": "xdp.extension",
+    "open_map": "xdp.live.maps",
     "replay": "xdp.offline",
 }
 

@@ -16,6 +16,7 @@ from runtime.isa import encode
 from runtime.loader import LoadedObject, Program, load
 from xdp.extension import default_registry
 from xdp.hooks import XdpProgram
+from xdp.live.maps import arena_folder
 
 if TYPE_CHECKING:
     from runtime.maps import Map
@@ -68,7 +69,8 @@ def open_program(
         case Program():
             loaded = Loaded(source, owned=False)
         case _:
-            found = load(source, registry=default_registry(), engine=engine or "jit", cpus=cpus, maps=maps)
+            rows, folder = default_registry(), arena_folder()
+            found = load(source, registry=rows, engine=engine or "jit", cpus=cpus, maps=maps, folder=folder)
             try:
                 loaded = Loaded(found.program(prog), owned=True)
             except (InputError, UnsupportedError):
