@@ -30,7 +30,7 @@ _PATIENCE: Final = 120.0  # seconds that a keeper has to verify and compile anot
 _CAPABILITIES: Final = (("CAP_NET_ADMIN", 12), ("CAP_NET_RAW", 13))
 
 _SENTENCES: Final = {
-    "monitor": "a copy of what {interface} receives and sends is judged and counted; nothing is enforced, every packet goes on",
+    "monitor": "a copy of what {interface} receives is judged and counted; nothing is enforced, every packet goes on",
     "inline": "stands between {interface} and {peer}: PASS forwards, TX returns, DROP ends; this host takes no part in either",
     "host": "stands between {interface} and this host: only what PASSes reaches it, TX goes back out, its own packets go out "
     "unfiltered; addresses and routes are on the upper edge until detached",

@@ -6,6 +6,7 @@ Not here: the link itself (attachment.py), the keeper's loop (keeper.py).
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,7 +39,11 @@ def hold(order: Order, *, state: State, note: Note) -> LinkHeld:
     """Rehearse and attach. Raises InputError when the rehearsal says that it locks its user out, and what attaching raises."""
     for each in _rehearsed(order, order.object, order.label, order.prog, force=order.force):
         note(each)
+    from netdev.topology import recover
     from xdp.live.attachment import attach
+
+    for each in recover(state.journals):
+        note(f"of a process that is gone: {each}")
 
     link = attach(
         order.object,
@@ -99,6 +104,8 @@ class LinkHeld:
             record,
             state=now["state"],
             ifindex=now["ifindex"],
+            interface=_name(now["ifindex"], record.interface),
+            peer=None if record.peer_ifindex is None else _name(record.peer_ifindex, record.peer),
             programs=tuple(self._program(each) for each in self._link.programs),
             maps=tuple(self._map(each) for each in self._link.maps.values()),
         )
@@ -183,9 +190,6 @@ class LinkHeld:
         number = self._number("program", entry.program.id)
         return {"notes": notes, "kept": sorted(kept), "program": entry.name, "program_id": number}
 
-    def guarded(self) -> None:
-        """Start the guard again if it died."""
-
     def detach(self) -> dict[str, Any]:
         """Take everything back; the final counts, and what could not be restored."""
         problems: tuple[str, ...] = ()
@@ -196,6 +200,14 @@ class LinkHeld:
             say(f"not restored: {error}")
         problems = (*problems, *(each for each in self._link.problems if each not in problems))
         return {"stats": self.stats(), "problems": problems, "failed": self._link.error is not None}
+
+
+def _name(ifindex: int, before: str | None) -> str:
+    """What the interface is called now; while it is gone, what it was called."""
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return before or ""
 
 
 def _inode(each: Map) -> int:

@@ -1,9 +1,8 @@
 """The process that holds an attachment: it attaches, answers requests, and sees to it that the end is a clean one.
 
-    claim the interfaces → guard → attach → record and socket → (requests, time, signals) → detach → nothing left
+    attach → record and socket → (requests, time, signals) → detach → nothing left
 
-The guard, a process of its own, restores the interface when this one is killed; it is started before the first change, and
-again when it dies.
+When this process is killed, the guard that `attach` starts restores the interface.
 
 Not here: moving frames (worker.py), restoring an interface (netdev.topology), the words of a command (xdp.cli).
 """
@@ -78,10 +77,6 @@ class Held(Protocol):
         """One more program in the chain."""
         ...
 
-    def guarded(self) -> None:
-        """Start the guard again if it died."""
-        ...
-
     def detach(self) -> dict[str, Any]:
         """Take everything back; the final counts."""
         ...
@@ -122,16 +117,13 @@ class Keeper:
 
         What fails before `ready` was told is raised, with everything taken back.
         """
-        order = self._order
-        ends = [order.ifindex] if order.peer_ifindex is None else [order.ifindex, order.peer_ifindex]
         with ExitStack() as stack:
             stack.callback(self._gone.set)
-            with self._state.claim(*ends):
-                try:
-                    server = self._up(ready, stack)
-                    self._hold()
-                finally:
-                    self._down()
+            try:
+                server = self._up(ready, stack)
+                self._hold()
+            finally:
+                self._down()
             self._gone.set()
             server.close()
         return {"reason": self._why, **self._final}
@@ -177,7 +169,6 @@ class Keeper:
             elif why := held.ended():
                 self._stop(why)
             else:
-                held.guarded()
                 self._refresh()
 
     def _down(self) -> None:

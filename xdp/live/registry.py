@@ -3,7 +3,6 @@
     attachments/<id>.json    a record (Attachment), written whole or not at all
     attachments/<id>.sock    where its keeper answers (control.py)
     attachments/<id>.log     what its keeper said
-    claims/<netns>-<ifindex> locked by the keeper for as long as it lives: one keeper an interface
     journal/                 how to undo what was changed (netdev.topology)
     objects/, numbers        what is loaded, and the numbers that were given out
 
@@ -19,7 +18,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -37,7 +35,7 @@ __all__ = [
     "state_folder",
 ]
 
-_FOLDERS: Final = ("attachments", "claims", "journal", "objects")
+_FOLDERS: Final = ("attachments", "journal", "objects")
 
 
 @final
@@ -211,27 +209,6 @@ class State:
             hint = f"; attached: {', '.join(others)}" if others else ""
             raise InputError(f"nothing is attached to {interface}{hint}")
         return found
-
-    @contextmanager
-    def claim(self, *indices: int) -> Iterator[None]:
-        """Hold interfaces (by index, of this namespace) for as long as the block lasts; raises InputError when they are taken.
-
-        A claim ends with the process that holds it, however that ends.
-        """
-        held = []
-        try:
-            for index in sorted(set(indices)):
-                path = self.folder / "claims" / f"{namespace()}-{index}"
-                file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                held.append(file)
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    raise InputError(f"interface {index} is being attached or detached by another process") from None
-            yield
-        finally:
-            for file in held:
-                os.close(file)
 
 
 def state_folder() -> Path:

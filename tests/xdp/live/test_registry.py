@@ -135,26 +135,6 @@ def test_numbers_are_given_out_once(state: State) -> None:
     assert [state.new_id(), state.new_id(3), state.new_id()] == [1, 2, 5]
 
 
-def test_a_claim_excludes_others_and_ends_with_its_process(state: State) -> None:
-    """Two processes cannot hold one interface; the death of the holder frees it."""
-    code = f"""
-from pathlib import Path
-from xdp.live.registry import State
-with State(Path({str(state.folder)!r})).claim(7, 8):
-    print("held", flush=True)
-    input()
-"""
-    holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert holder.stdout is not None
-    assert holder.stdout.readline() == "held\n"
-    with pytest.raises(InputError, match="interface 8"), state.claim(8):
-        pass
-    holder.kill()
-    holder.communicate()
-    with state.claim(8):
-        pass
-
-
 def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """$XDPSIM_RUN comes before everything."""
     monkeypatch.setenv("XDPSIM_RUN", "/somewhere")
