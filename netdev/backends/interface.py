@@ -33,6 +33,10 @@ _UP: Final = 0x1
 _RUNNING: Final = 0x40
 _ETHERNET: Final = 1
 _LOOPBACK: Final = 772
+_RTM_GETLINK: Final = 18
+_NLM_F_REQUEST: Final = 1
+_IFLA_STATS64: Final = 23
+_TX_DROPPED: Final = 7  # of struct rtnl_link_stats64
 _ERROR_PAUSE: Final = 0.05
 
 
@@ -112,6 +116,25 @@ class Link:
         if kind not in (_ETHERNET, _LOOPBACK):
             raise InterfaceError(f"{self.name}: its frames are not Ethernet (hardware type {kind})")
         return request[_NAME_SIZE + 2 : _NAME_SIZE + 8]
+
+    def overrun(self) -> int:
+        """Frames to be sent for which its queue had no room (tx_dropped), since it was made; 0 when it is gone.
+
+        The socket must be one of rtnetlink.
+        """
+        request = struct.pack("=IHHIIBxHiII", 32, _RTM_GETLINK, _NLM_F_REQUEST, 1, 0, 0, 0, self.ifindex, 0, 0)
+        try:
+            self._socket.send(request)
+            answer = self._socket.recv(1 << 16)
+        except OSError:
+            return 0
+        at = 32
+        while at + 4 <= len(answer):
+            size, kind = struct.unpack_from("=HH", answer, at)
+            if kind == _IFLA_STATS64:
+                return int(struct.unpack_from("=Q", answer, at + 4 + 8 * _TX_DROPPED)[0])
+            at += max(size + 3 & -4, 4)
+        return 0
 
     def set_address(self, address: bytes) -> None:
         """Give it a hardware address; raises OSError."""

@@ -29,6 +29,7 @@ from netdev.port import FrameBatch, PortState, PortStatistics
 
 __all__ = ["TapPort", "open_tap"]
 
+_ROUTE: Final = 0  # NETLINK_ROUTE
 _DEVICE: Final = "/dev/net/tun"
 _SET_INTERFACE: Final = 0x4004_54CA
 _SET_OFFLOAD: Final = 0x4004_54D0
@@ -55,7 +56,7 @@ class TapPort:
         self._socket = through
         self._loops = loops
         self._closed = False
-        self._received = 0
+        self._received = self._lost = 0
         self.name = link.name
         self.ifindex = link.ifindex
         self.mac = link.address()
@@ -116,10 +117,12 @@ class TapPort:
 
     def statistics(self) -> PortStatistics:
         """Counts since the port was opened; `lost` are frames that the stack sent while the TAP's queue was full."""
+        if not self._closed:
+            self._lost = max(self._link.overrun(), self._lost)
         job = self._deliver
         return PortStatistics(
             received=self._received,
-            lost=0 if self._closed else self._dropped(),
+            lost=self._lost,
             transmitted=job[Deliver.TRANSMITTED],
             refused=job[Deliver.REFUSED],
             too_long=job[Deliver.TOO_LONG],
@@ -135,12 +138,10 @@ class TapPort:
         """Remove the interface. Twice is harmless."""
         if self._closed:
             return
+        self.statistics()
         self._closed = True
         os.close(self._descriptor)
         self._socket.close()
-
-    def _dropped(self) -> int:
-        return 0
 
     def _check(self) -> None:
         if self._closed:
@@ -160,7 +161,7 @@ def open_tap(name: str, *, mac: bytes, mtu: int, loops: Loops = REFERENCE) -> Ta
         except OSError as error:
             raise refusal(error, name, "make a TAP") from error
         undo.callback(os.close, descriptor)
-        through = undo.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        through = undo.enter_context(socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _ROUTE))
         try:
             _make(descriptor, name)
             link = Link(name, through)
