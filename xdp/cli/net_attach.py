@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -102,25 +103,31 @@ def _away(order: Order, number: int, state: State, output: Output) -> int:
         say(f"{end['reason']}; {counted(end.get('stats', {}))}")
         return Exit.OK
 
-    answer = in_background(work, log, output.note)
+    warnings, warn = _collecting(output)
+    try:
+        answer = in_background(work, log, warn)
+    except BaseException:
+        state.remove(number)
+        raise
     if "ok" not in answer:
         state.remove(number)
         log.unlink(missing_ok=True)
         output.error(answer.pop("error"), **answer.get("fields", {}))
         return int(answer["code"])
-    output.emit(answer["ok"], answer["text"])
+    output.emit({**answer["ok"], "warnings": warnings}, answer["text"])
     return Exit.OK
 
 
 def _here(order: Order, number: int, state: State, output: Output) -> int:
     """In the foreground, until Ctrl-C, SIGTERM or `net detach`."""
+    warnings, warn = _collecting(output)
 
     def ready(record: Attachment) -> None:
-        output.emit(row(record, state), f"{_told(record)}\nCtrl-C detaches")
+        output.emit({**row(record, state), "warnings": warnings}, f"{_told(record)}\nCtrl-C detaches")
         sys.stdout.flush()
 
     try:
-        end = _keeper(order, number, state, output.note).run(ready)
+        end = _keeper(order, number, state, warn).run(ready)
     finally:
         state.remove(number)
     problems = end.get("problems", [])
@@ -130,7 +137,18 @@ def _here(order: Order, number: int, state: State, output: Output) -> int:
     return Exit.SYSTEM if problems or end.get("failed") else Exit.OK
 
 
-def _keeper(order: Order, number: int, state: State, note: Any) -> Keeper:
+def _collecting(output: Output) -> tuple[list[str], Callable[[str], None]]:
+    """A list of warnings for JSON, and a function that fills it and tells people at once."""
+    warnings: list[str] = []
+
+    def warn(message: str) -> None:
+        warnings.append(message)
+        output.note(message)
+
+    return warnings, warn
+
+
+def _keeper(order: Order, number: int, state: State, note: Callable[[str], None]) -> Keeper:
     from xdp.live.held import hold
 
     return Keeper(

@@ -10,6 +10,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count as numbers
 from typing import Any, final
@@ -42,14 +43,11 @@ def run(arguments: Namespace, output: Output) -> int:
     state = State()
     name = phrase(arguments).interface
     views = _views(state, name, arguments.interval, arguments.count)
-    if output.json:
+    with suppress(KeyboardInterrupt):  # the way to end it
+        if sys.stdout.isatty() and not output.json:
+            _watch(views)
         for view in views:
-            print(json.dumps(view, indent=2 if output.pretty else None), flush=True)
-    elif sys.stdout.isatty():
-        _watch(views)
-    else:
-        for view in views:
-            print(_plain(view), flush=True)
+            print(json.dumps(view, indent=2 if output.pretty else None) if output.json else _plain(view), flush=True)
     return Exit.OK
 
 
@@ -135,11 +133,8 @@ def _watch(views: Iterator[list[dict[str, Any]]]) -> None:
     from rich.text import Text
 
     with Live(Text("measuring …"), auto_refresh=False, screen=False) as live:
-        try:
-            for view in views:
-                live.update(_table(view), refresh=True)
-        except KeyboardInterrupt:
-            return
+        for view in views:
+            live.update(_table(view), refresh=True)
 
 
 def _table(view: list[dict[str, Any]]) -> Any:

@@ -1,7 +1,7 @@
 """Talking to a keeper: a Unix socket per attachment, one JSON document a line each way.
 
     → {"do": "status" | "stats" | "replace" | "insert" | "detach" | "confirm", …}
-    ← {"ok": {…}}  or  {"error": "one line", "code": exit code, …}
+    ← {"ok": {…}}  or  {"error": "one line", "code": exit code, "fields": {…}}
 
 Not here: what the requests do (keeper.py).
 """
@@ -25,6 +25,7 @@ __all__ = ["LONGEST", "KeeperError", "Server", "ask", "conversation"]
 LONGEST: Final = 1 << 20  # bytes of a line; objects go by file
 _IDLE: Final = 600.0  # seconds that a connection may say nothing
 _CONNECTIONS: Final = 32
+_GRACE: Final = 1.0  # seconds for requests under way when the end comes
 _CREDENTIALS: Final = struct.Struct("3i")
 
 Answer = Mapping[str, Any]
@@ -85,8 +86,9 @@ def _exchange(stream: socket.socket, lines: Any, path: Path, request: Mapping[st
     if "ok" in answer:
         ok: dict[str, Any] = answer["ok"]
         return ok
-    rest = {key: value for key, value in answer.items() if key not in ("error", "code")}
-    raise KeeperError(str(answer.get("error", "refused")), code=int(answer.get("code", 4)), fields=rest)
+    raise KeeperError(
+        str(answer.get("error", "refused")), code=int(answer.get("code", 4)), fields=answer.get("fields", {})
+    )
 
 
 def _connected(path: Path, seconds: float) -> socket.socket:
@@ -108,7 +110,7 @@ def _connected(path: Path, seconds: float) -> socket.socket:
 class Server:
     """The keeper's end: answers requests with `handle`, each connection in a thread of its own.
 
-    `handle(request)` returns what follows "ok"; what it raises goes through `describe(error) → {"error", "code", …}`.
+    `handle(request)` returns what follows "ok"; what it raises goes through `describe(error) → {"error", "code", "fields"}`.
     """
 
     def __init__(
@@ -122,6 +124,8 @@ class Server:
         self._describe = describe
         self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
+        self._idle = threading.Condition(self._lock)
+        self._busy = 0
         self._listener = self._bound()
         self._thread = threading.Thread(target=self._accept, name="control", daemon=True)
         self._thread.start()
@@ -160,10 +164,22 @@ class Server:
         stream.settimeout(_IDLE)
         with closing(stream), suppress(OSError), stream.makefile("rb") as lines:
             while line := lines.readline(LONGEST):
-                stream.sendall(json.dumps(self._answer(line), default=str).encode() + b"\n")
+                with self._at_work():
+                    stream.sendall(json.dumps(self._answer(line), default=str).encode() + b"\n")
                 if not line.endswith(b"\n"):
                     break
         self._forget(stream)
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        with self._idle:
+            self._busy += 1
+        try:
+            yield
+        finally:
+            with self._idle:
+                self._busy -= 1
+                self._idle.notify_all()
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
@@ -187,7 +203,9 @@ class Server:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(1.0)
+        self._thread.join(_GRACE)
+        with self._idle:
+            self._idle.wait_for(lambda: self._busy == 0, _GRACE)
         self._path.unlink(missing_ok=True)
 
 

@@ -189,6 +189,8 @@ class Keeper:
             if now != record:
                 self._record = now
                 self._state.write(now)
+        except OSError as error:  # no record is no reason to let traffic through that was to be dropped
+            say(f"the record cannot be written: {error}")
         finally:
             self._changing.release()
 

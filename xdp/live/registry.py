@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 _FOLDERS: Final = ("attachments", "journal", "objects")
+_DIGITS: Final = 20
 
 
 @final
@@ -134,13 +135,14 @@ class State:
 
     def new_id(self, count: int = 1) -> int:
         """The first of `count` numbers that no attachment, program or map of this folder had before."""
-        with (self.folder / "numbers").open("a+") as file:
+        file = os.open(self.folder / "numbers", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            text = file.read().strip()
+            text = os.pread(file, _DIGITS, 0)
             first = int(text) if text.isdigit() else 1
-            file.truncate(0)
-            file.write(f"{first + count}\n")
+            os.pwrite(file, f"{first + count:0{_DIGITS}}".encode(), 0)  # always as long, so never half there
+        finally:
+            os.close(file)
         return first
 
     def write(self, record: Attachment) -> None:

@@ -16,7 +16,7 @@ from xdp.live.control import LONGEST, KeeperError, Server, ask, conversation
 
 
 def _describe(error: Exception) -> dict[str, Any]:
-    return {"error": str(error), "code": 3, "kind": type(error).__name__}
+    return {"error": str(error), "code": 3, "fields": {"kind": type(error).__name__}}
 
 
 def _handle(request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -26,6 +26,9 @@ def _handle(request: Mapping[str, Any]) -> Mapping[str, Any]:
         case "wait":
             threading.Event().wait(1.5)
             return {}
+        case "nap":
+            threading.Event().wait(0.3)
+            return {"slept": True}
         case _:
             raise InputError(f"no {request['do']!r} here")
 
@@ -105,3 +108,15 @@ def test_the_socket_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "1.sock"
     Server(path, _handle, _describe).close()
     assert not path.exists()
+
+
+def test_who_was_heard_is_answered_before_the_end(tmp_path: Path) -> None:
+    """Close waits for requests under way, so the one that asked for the end hears of it."""
+    server = Server(tmp_path / "1.sock", _handle, _describe)
+    heard: list[dict[str, Any]] = []
+    asking = threading.Thread(target=lambda: heard.append(ask(tmp_path / "1.sock", "nap")))
+    asking.start()
+    threading.Event().wait(0.1)
+    server.close()
+    asking.join(2)
+    assert heard == [{"slept": True}]
