@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +24,13 @@ from xdp.context import HEADROOM, MAX_FRAME
 from xdp.driver import HARD_SIZE
 from xdp.hooks import BatchResult, Hook, may_write
 from xdp.live.offload import moved_headers
+from xdp.live.sorting import Sorted, Sorter
 from xdp.verdict import Verdict
 
 __all__ = ["MOST_PROGRAMS", "Chain", "Entry", "Lineup", "Outcome", "Run", "pick"]
 
 MOST_PROGRAMS: Final = 16
 _TAILROOM: Final = 128
-_ABORTED: Final = np.uint32(Verdict.XDP_ABORTED)
-_LAST: Final = np.uint32(Verdict.XDP_REDIRECT)
 
 
 @final
@@ -54,11 +53,10 @@ class Entry:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """What one program did with a batch: rows of the batch that it saw, what it said of each, their lengths before."""
+    """What one program said of the frames that it saw."""
 
     entry: Entry
-    verdicts: NDArray[np.uint32]
-    lengths: NDArray[np.uint32]
+    said: Sorted
 
 
 @final
@@ -69,7 +67,7 @@ class Outcome:
     Valid until the chain's next batch. `modified` counts changes by programs, `run_ns` is the time inside them, `too_long` counts frames that no program can take; they are aborted.
     """
 
-    verdicts: NDArray[np.uint32]
+    said: Sorted
     frames: FrameBatch
     targets: NDArray[np.uint64]
     runs: tuple[Run, ...]
@@ -162,77 +160,82 @@ class Chain:
         self._engine = engine
         self._settings = {"ifindex": ifindex, "queue": queue, "cpu": cpu}
         self._clock = clock
-        self._links: list[tuple[Entry, Hook, bool]] = []
+        self._links: list[tuple[Entry, Hook, bool, Sorter]] = []
+        self._sorter = Sorter()
         self.generation = -1
         self.refresh()
 
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The programs that run here, in order."""
-        return tuple(entry for entry, _, _ in self._links)
+        return tuple(entry for entry, _, _, _ in self._links)
 
     @property
     def writes(self) -> bool:
         """Whether some program may change frames: then each has a slot, and fewer fit into the cache."""
-        return any(writes for _, _, writes in self._links)
+        return any(writes for _, _, writes, _ in self._links)
 
     def refresh(self) -> bool:
         """Take up the line-up as it is now; the hooks of programs that are gone are closed. Whether it had changed."""
         generation, entries = self._lineup.state
         if generation == self.generation:
             return False
-        old = {id(entry.program): (hook, writes) for entry, hook, writes in self._links}
+        old = {id(entry.program): (hook, writes, sorter) for entry, hook, writes, sorter in self._links}
         self._links = [(entry, *(old.pop(id(entry.program), None) or self._hook(entry))) for entry in entries]
-        for hook, _ in old.values():
+        for hook, _, _ in old.values():
             hook.close()
         self.generation = generation
         return True
 
-    def _hook(self, entry: Entry) -> tuple[Hook, bool]:
+    def _hook(self, entry: Entry) -> tuple[Hook, bool, Sorter]:
         writes = may_write(entry.program)
         hook = Hook(entry.program, engine=self._engine, clock=self._clock, keep=writes, **self._settings)
-        return hook, writes
+        return hook, writes, Sorter()
 
     def run(self, batch: FrameBatch) -> Outcome:
         """Run the programs over a batch: those that the last `refresh` took up."""
+        try:
+            return self._run(batch, None)
+        except InputError:  # a frame is longer than programs take: the others are run without it
+            fit = np.nonzero(batch.caplens <= MAX_FRAME)[0]
+            return self._run(batch, fit)
+
+    def _run(self, batch: FrameBatch, rows: NDArray[np.integer[Any]] | None) -> Outcome:
+        """`rows` are the frames that go on; None: all."""
         count = len(batch)
-        verdicts = np.full(count, Verdict.XDP_PASS, np.uint32)
+        too_long = 0 if rows is None else count - len(rows)
+        frames, current = batch, batch if rows is None else pick(batch, rows)
+        verdicts = np.full(count, Verdict.XDP_PASS, np.uint32) if rows is None else np.zeros(count, np.uint32)
         targets = np.zeros(count, np.uint64)
-        rows: NDArray[np.intp] | None = None  # which frames go on; all
-        too_long = 0
-        frames = current = batch
-        if count and int(batch.caplens.max()) > MAX_FRAME:
-            verdicts[batch.caplens > MAX_FRAME] = _ABORTED
-            rows = np.nonzero(batch.caplens <= MAX_FRAME)[0]
-            too_long = count - len(rows)
-            current = pick(batch, rows)
         modified = run_ns = 0
         runs = []
-        for entry, hook, writes in self._links:
+        last = len(self._links) - 1
+        for number, (entry, hook, writes, sorter) in enumerate(self._links):
             done = hook.run(current, checked=self._checked(entry))
-            said = np.where(done.returned > _LAST, _ABORTED, done.returned)
+            said = sorter.sort(done.returned, current.caplens)
+            runs.append(Run(entry=entry, said=said))
             modified += done.modified
             run_ns += done.run_ns
-            runs.append(Run(entry=entry, verdicts=said, lengths=current.caplens))
             if writes:
                 current = _left(current, done)
                 frames = current if rows is None else _spread(frames, rows, current)
             if rows is None:
-                verdicts, targets = said, done.targets
+                verdicts, targets = said.verdicts, done.targets
             else:
-                verdicts[rows] = said
+                verdicts[rows] = said.verdicts
                 targets[rows] = done.targets
-            if entry is self._links[-1][0]:
+            if number == last:
                 break
-            on = np.nonzero(_among(said, entry.goes_on))[0]
+            on = _among(said, entry.goes_on)
             if not len(on):
                 break
-            if len(on) != len(said):
+            if len(on) != len(said.verdicts):
                 rows = on if rows is None else rows[on]
                 current = pick(current, on)
                 verdicts, targets = verdicts.copy(), targets.copy()
+        whole = runs[0].said if len(runs) == 1 and not too_long else self._sorter.sort(verdicts, batch.caplens)
         return Outcome(
-            verdicts=verdicts,
+            said=whole,
             frames=frames,
             targets=targets,
             runs=tuple(runs),
@@ -246,18 +249,24 @@ class Chain:
 
     def close(self) -> None:
         """Close all hooks."""
-        for _, hook, _ in self._links:
+        for _, hook, _, _ in self._links:
             hook.close()
         self._links = []
 
 
-def _among(verdicts: NDArray[np.uint32], wanted: frozenset[Verdict]) -> NDArray[np.bool_]:
-    table = np.zeros(len(Verdict), np.bool_)
-    table[[int(each) for each in wanted]] = True
-    return table[verdicts]
+def _among(said: Sorted, wanted: frozenset[Verdict]) -> NDArray[np.uint32]:
+    """The rows with one of these verdicts, in order."""
+    parts = [said.rows(each) for each in wanted if said.packets[each]]
+    match parts:
+        case []:
+            return np.zeros(0, np.uint32)
+        case [only]:
+            return only.copy()
+        case _:
+            return np.sort(np.concatenate(parts))
 
 
-def pick(batch: FrameBatch, rows: NDArray[np.intp]) -> FrameBatch:
+def pick(batch: FrameBatch, rows: NDArray[np.integer[Any]]) -> FrameBatch:
     """The frames of a batch at these indices, in the same memory, with what is known of their offloads."""
     return FrameBatch(
         base=batch.base,
@@ -302,7 +311,7 @@ def _starts(caplens: NDArray[np.uint32]) -> NDArray[np.uint64]:
     return starts
 
 
-def _spread(whole: FrameBatch, rows: NDArray[np.intp], part: FrameBatch) -> FrameBatch:
+def _spread(whole: FrameBatch, rows: NDArray[np.integer[Any]], part: FrameBatch) -> FrameBatch:
     """The whole batch with some of its frames as they are now; the two lie in different memory, so offsets are addresses."""
     offsets = whole.offsets + np.uint64(whole.base)
     offsets[rows] = part.offsets + np.uint64(part.base)

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import DeviceError
+from xdp.live.sorting import Sorted
 from xdp.verdict import Verdict
 
 __all__ = ["PROGRAM_SLOTS", "Cause", "Counters", "Counts", "ProgramCounts", "Tally", "Word"]
@@ -150,17 +151,14 @@ class Tally:
         """The value of a word that somebody else counts."""
         self._words[word] = total
 
-    def verdicts(self, slot: int | None, verdicts: NDArray[np.uint32], lengths: NDArray[np.uint32]) -> list[int]:
-        """Count verdicts and bytes of frames: of the program in a slot, or the last word on them (None); gives frames by verdict."""
-        packets = np.bincount(verdicts, minlength=_VERDICTS).astype(np.uint64)
-        size = np.bincount(verdicts, weights=lengths, minlength=_VERDICTS).astype(np.uint64)
+    def verdicts(self, slot: int | None, said: Sorted) -> None:
+        """Count verdicts and bytes of frames: of the program in a slot, or the last word on them (None)."""
         if slot is None:
-            self.packets += packets
-            self.bytes += size
+            self.packets += said.packets
+            self.bytes += said.bytes
         else:
-            self.programs[slot, 0] += packets
-            self.programs[slot, 1] += size
-        return [int(each) for each in packets]
+            self.programs[slot, 0] += said.packets
+            self.programs[slot, 1] += said.bytes
 
     def clear_program(self, slot: int) -> None:
         """Begin anew for another program in a slot."""

@@ -24,8 +24,8 @@ from xdp.verdict import Verdict
 
 __all__ = ["Role", "Worker", "WorkerState"]
 
-_BUDGET: Final = 1024
-_BUDGET_SLOTS: Final = 256  # frames that are copied into slots should stay in the cache
+_BUDGET: Final = 2048
+_BUDGET_SLOTS: Final = 1024  # frames that are copied into slots should stay in the cache
 _NAP: Final = 0.05
 _WAIT: Final = 0.1
 _LOOK: Final = 0.2  # seconds between looks at the interface
@@ -177,26 +177,28 @@ class Worker:
         count = len(batch)
         tally.add(Word.BATCHES, 1)
         tally.add(Word.RECEIVED, count)
-        tally.add(Word.RECEIVED_BYTES, int(batch.caplens.sum(dtype=np.uint64)))
         if role.chain is None:
+            tally.add(Word.RECEIVED_BYTES, int(batch.caplens.sum(dtype=np.uint64)))
             self._send(role.onward, batch, _all(count), Word.DIRECT)
             return
         outcome = role.chain.run(batch)
         for run in outcome.runs:
-            tally.verdicts(run.entry.slot, run.verdicts, run.lengths)
+            tally.verdicts(run.entry.slot, run.said)
         tally.add(Word.RUN_NS, outcome.run_ns)
         tally.add(Word.MODIFIED, outcome.modified)
-        by_verdict = tally.verdicts(None, outcome.verdicts, batch.caplens)
+        tally.verdicts(None, outcome.said)
+        tally.add(Word.RECEIVED_BYTES, int(outcome.said.bytes.sum()))
         if role.onward is None:
             tally.add(Word.OBSERVED, count)
         elif not role.enforce:
             self._send(role.onward, batch, _all(count), Word.PASSED)
         else:
-            self._dispose(outcome, by_verdict)
+            self._dispose(outcome)
 
-    def _dispose(self, outcome: Outcome, by_verdict: list[int]) -> None:
+    def _dispose(self, outcome: Outcome) -> None:
         """Carry verdicts out."""
-        tally, count = self._tally, len(outcome.verdicts)
+        tally, said = self._tally, outcome.said
+        by_verdict = said.packets.tolist()
         if outcome.too_long:
             tally.drop(Cause.TOO_LONG_TO_RUN, outcome.too_long)
         if dropped := by_verdict[Verdict.XDP_DROP]:
@@ -204,10 +206,9 @@ class Worker:
         if aborted := by_verdict[Verdict.XDP_ABORTED] - outcome.too_long:
             tally.drop(Cause.ABORTED, aborted)
         for verdict in _RUNNING:
-            found = by_verdict[verdict]
-            if not found:
+            if not by_verdict[verdict]:
                 continue
-            rows = _all(count) if found == count else np.nonzero(outcome.verdicts == verdict)[0].astype(np.uint32)
+            rows = said.rows(verdict)
             if verdict is Verdict.XDP_PASS:
                 self._send(self.role.onward, outcome.frames, rows, Word.PASSED)
             elif verdict is Verdict.XDP_TX:
@@ -266,5 +267,8 @@ class _Reporting:
         return True
 
 
+_ROWS: Final[NDArray[np.uint32]] = np.arange(_BUDGET, dtype=np.uint32)
+
+
 def _all(count: int) -> NDArray[np.uint32]:
-    return np.arange(count, dtype=np.uint32)
+    return _ROWS[:count] if count <= _BUDGET else np.arange(count, dtype=np.uint32)

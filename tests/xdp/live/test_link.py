@@ -15,6 +15,7 @@ from netdev.port import PortState
 from runtime.errors import InputError, UnsupportedError, VerificationError
 from tests.support.live_links import BY_BYTE, frame, link_over, until
 from tests.support.sources import compile_c, needs_clang, open_c
+from xdp.context import MAX_FRAME
 from xdp.live import Counters, Link
 from xdp.verdict import Verdict
 
@@ -62,6 +63,19 @@ def test_verdicts_are_carried_out(engine: str, tmp_path: Path) -> None:
     assert stats.bytes["XDP_PASS"] == 120
     assert link.stats().received == 7  # the counts of the end stay
     assert link.state == "detached"
+
+
+def test_a_frame_that_no_program_takes_is_named(tmp_path: Path) -> None:
+    """It is dropped and counted for its length; the rest of its batch is run."""
+    near, far = _ports()
+    short, long = frame(PASS), frame(PASS, size=MAX_FRAME + 1)
+    for each in (short, long, short):
+        near.queue(each)
+    with link_over(_object(tmp_path, _by_byte()), near, far) as link:
+        _received(link, 3)
+    assert far.sent == [short, short]
+    assert link.stats().drops["too_long_to_run"] == 1
+    assert link.stats().drops["aborted"] == 0
 
 
 def test_a_dry_run_counts_and_passes_all(tmp_path: Path) -> None:

@@ -1,0 +1,280 @@
+"""Links over interfaces in namespaces: what is opened, refused, noticed and taken back."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from netdev.errors import InterfaceError
+from runtime.errors import DeviceError, InputError
+from tests.support.live_links import until
+from tests.support.sources import compile_c, needs_clang
+from tests.support.wires import Line, Namespace, Pair, bump, pair, privileged, wire
+from xdp.live import Link, attach
+
+pytestmark = [
+    needs_clang,
+    pytest.mark.root,
+    pytest.mark.skipif(not privileged(), reason="needs root: network namespaces"),
+]
+
+PASS: Final = 'SEC("xdp") int pass(struct xdp_md *ctx) { return XDP_PASS; }'
+DROP: Final = 'SEC("xdp") int drop(struct xdp_md *ctx) { return XDP_DROP; }'
+NO_ICMP: Final = """
+SEC("xdp") int no_icmp(struct xdp_md *ctx) {
+	__u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	if (data + 34 > end)
+		return XDP_PASS;
+	return data[12] == 8 && data[13] == 0 && data[23] == 1 ? XDP_DROP : XDP_PASS;
+}
+"""
+REFLECT: Final = """
+SEC("xdp") int reflect(struct xdp_md *ctx) {
+	__u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end, swap[6];
+	if (data + 14 > end)
+		return XDP_PASS;
+	if (data[12] != 0x88 || data[13] != 0xb5)
+		return XDP_PASS;
+	__builtin_memcpy(swap, data, 6);
+	__builtin_memcpy(data, data + 6, 6);
+	__builtin_memcpy(data + 6, swap, 6);
+	return XDP_TX;
+}
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder for objects and state."""
+    return tmp_path
+
+
+def _object(folder: Path, text: str) -> Path:
+    path = folder / f"{abs(hash(text))}.o"
+    path.write_bytes(compile_c(text))
+    return path
+
+
+def _inline(line: Line, folder: Path, text: str = PASS, **options: Any) -> Link:
+    return line.middle.call(
+        lambda: attach(_object(folder, text), "a", mode="inline", peer="b", state_folder=folder, **options)
+    )
+
+
+def _host(ends: Pair, folder: Path, text: str = PASS, **options: Any) -> Link:
+    return ends.host.call(lambda: attach(_object(folder, text), "eth0", mode="host", state_folder=folder, **options))
+
+
+def _pings(namespace: Namespace, address: str = "10.9.0.2") -> bool:
+    found: subprocess.CompletedProcess[str] = namespace.run(["ping", "-c2", "-i0.1", "-W1", address], check=False)
+    return found.returncode == 0
+
+
+def _facts(namespace: Namespace) -> str:
+    return (
+        "".join(
+            namespace.ip(*each)
+            for each in (("addr",), ("route",), ("-6", "route"), ("rule",), ("neigh", "show", "nud", "permanent"))
+        )
+        + subprocess.run(
+            ["tc", "-n", namespace.name, "filter", "show", "dev", "eth0", "ingress"],
+            check=False,
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
+
+
+@contextmanager
+def _unchanged(namespace: Namespace) -> Iterator[None]:
+    before = _facts(namespace)
+    yield
+    assert _facts(namespace) == before
+
+
+@pytest.mark.parametrize("queues", [1, 2])
+def test_inline_stands_between(queues: int, place: Path) -> None:
+    """A ping goes through a program that passes, and not through one that replaces it and drops ICMP."""
+    with bump() as line, _inline(line, place, queues=queues) as link:
+        assert _pings(line.client)
+        link.replace(_object(place, NO_ICMP))
+        assert not _pings(line.client)
+        assert link.stats().verdicts["XDP_DROP"] == 2
+        link.insert(_object(place, DROP), priority=1)
+        assert not _pings(line.client)
+        link.remove("drop")
+        link.replace(_object(place, PASS))
+        assert _pings(line.client)
+
+
+def test_without_a_filter_nothing_passes(place: Path) -> None:
+    """When the link ends, the wire is cut again, and nothing is left of it."""
+    with bump() as line, _unchanged_middle(line):
+        link = _inline(line, place)
+        assert _pings(line.client)
+        link.detach()
+        link.detach()
+        assert not _pings(line.client)
+    assert not list((place / "journal").glob("*.json"))
+
+
+@contextmanager
+def _unchanged_middle(line: Line) -> Iterator[None]:
+    before = [line.middle.ip("-d", "link"), line.middle.ip("addr")]
+    yield
+    assert [line.middle.ip("-d", "link"), line.middle.ip("addr")] == before
+
+
+def test_a_program_for_the_way_back(place: Path) -> None:
+    """The peer's program filters what comes from there."""
+    with bump() as line:
+        back = _object(place, NO_ICMP)
+        with _inline(line, place, peer_program=back) as link:
+            assert not _pings(line.client)
+            assert link.stats().backward["verdicts"]["XDP_DROP"] == 2
+            assert link.stats().verdicts["XDP_PASS"] > 0
+
+
+@pytest.mark.parametrize("mode", ["inline", "host"])
+def test_a_reflector_answers(mode: str, place: Path) -> None:
+    """XDP_TX returns the frame as the program left it, out of the interface that it came from."""
+    with bump() if mode == "inline" else pair() as ends:
+        link = _inline(ends, place, REFLECT) if isinstance(ends, Line) else _host(ends, place, REFLECT)
+        with link:
+            answer = ends.client.call(_reflected)
+    assert answer == bytes.fromhex("020000000099") + b"\x02\0\0\0\0\x11" + b"\x88\xb5" + b"mirror".ljust(50, b"\0")
+
+
+def _reflected() -> bytes:
+    import socket
+
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x88B5)) as each:
+        each.bind(("eth0", 0x88B5))
+        each.settimeout(10)
+        each.send(b"\x02\0\0\0\0\x11" + bytes.fromhex("020000000099") + b"\x88\xb5" + b"mirror".ljust(50, b"\0"))
+        while True:
+            data, address = each.recvfrom(2000)
+            if address[2] != socket.PACKET_OUTGOING:
+                return data
+
+
+def test_host_mode_filters_and_restores(place: Path) -> None:
+    """The host is reached through the filter only, and afterwards is what it was."""
+    with pair() as ends, _unchanged(ends.host):
+        with _host(ends, place, NO_ICMP) as link:
+            assert not _pings(ends.client)
+            assert _pings(ends.client, "fd09::2")
+            link.replace(_object(place, PASS))
+            assert _pings(ends.client)
+            assert _pings(ends.host, "10.9.0.1")
+        assert _pings(ends.client)
+
+
+def test_host_mode_follows_the_mtu(place: Path) -> None:
+    """When the interface's MTU changes, the host's edge has the same."""
+    with pair() as ends, _host(ends, place):
+        ends.client.ip("link", "set", "eth0", "mtu", "1400")
+        ends.host.ip("link", "set", "eth0", "mtu", "1400")
+        until(lambda: "mtu 1400" in ends.host.ip("link").partition("xdp-")[2])
+        ends.host.ip("link", "set", "eth0", "mtu", "1500")
+        until(lambda: "mtu 1500" in ends.host.ip("link").partition("xdp-")[2])
+
+
+def test_a_dry_run_lets_everything_through(place: Path) -> None:
+    """What would be dropped is counted."""
+    with bump() as line, _inline(line, place, DROP, dry_run=True) as link:
+        assert _pings(line.client)
+        assert link.stats().verdicts["XDP_DROP"] >= 2
+
+
+def test_monitor_mode_watches(place: Path) -> None:
+    """The host answers as ever, and the program has seen what came."""
+    with pair() as ends:
+        link = ends.host.call(lambda: attach(_object(place, DROP), "eth0", mode="monitor", state_folder=place))
+        with link, _unchanged(ends.host):
+            assert _pings(ends.client)
+            until(lambda: link.stats().verdicts["XDP_DROP"] >= 2)
+
+
+def test_an_interface_has_one_attachment(place: Path) -> None:
+    """A second one is refused in one line; a failed one leaves nothing behind."""
+    with bump() as line, _inline(line, place):
+        with pytest.raises(InputError, match="a has an attachment already"):
+            _inline(line, place)
+        assert _pings(line.client)
+
+
+def test_what_cannot_be_is_said(place: Path) -> None:
+    """Interfaces that are not there, modes and options that do not go together."""
+    with pair() as ends, _unchanged(ends.host):
+        for wanted, options in (
+            (DeviceError, {"mode": "host", "interface": "nowhere"}),
+            (InputError, {"mode": "inline", "interface": "eth0"}),
+            (InputError, {"mode": "host", "interface": "eth0", "peer": "lo"}),
+            (InputError, {"mode": "sideways", "interface": "eth0"}),
+            (InputError, {"mode": "host", "interface": "eth0", "backend": "pigeon"}),
+            (InterfaceError, {"mode": "host", "interface": "lo"}),
+        ):
+            with pytest.raises(wanted):
+                ends.host.call(lambda o=options: attach(_object(place, PASS), state_folder=place, **o))
+
+
+def test_a_failure_half_way_restores(place: Path) -> None:
+    """When a later step fails, the earlier ones are undone."""
+    with pair() as ends:
+        subprocess.run(["tc", "-n", ends.host.name, "qdisc", "add", "dev", "eth0", "clsact"], check=True)
+        command = [
+            "tc",
+            "-n",
+            ends.host.name,
+            "filter",
+            "add",
+            "dev",
+            "eth0",
+            "ingress",
+            "prio",
+            "1",
+            "protocol",
+            "all",
+        ]
+        added = subprocess.run(
+            [*command, "u32", "match", "u32", "0", "0", "action", "pass"], check=False, capture_output=True
+        )
+        if added.returncode:
+            pytest.skip("the kernel has no u32 classifier")
+        with _unchanged(ends.host):
+            with pytest.raises(InterfaceError, match="priority 1"):
+                _host(ends, place)
+            assert _pings(ends.client)
+
+
+def test_an_interface_that_returns_is_filtered_again(place: Path) -> None:
+    """Removed and made again under its name, it is opened, sealed and used."""
+    with bump() as line, _inline(line, place) as link:
+        assert _pings(line.client)
+        line.middle.ip("link", "del", "dev", "b")
+        until(lambda: link.state == "gone")
+        wire(line.middle, "b", line.server, "eth0")
+        line.server.address("eth0", "10.9.0.2/24")
+        until(lambda: link.state == "up")
+        until(lambda: _pings(line.client))
+
+
+def test_it_ends_unless_it_is_confirmed(place: Path) -> None:
+    """`revert_after` detaches in time, `confirm` keeps it."""
+    with bump() as line:
+        with _inline(line, place) as link:
+            link.revert_after(0.3)
+            link.confirm()
+            time.sleep(0.6)
+            assert link.state == "up"
+            link.revert_after(0.05)
+            assert link.wait(20)
+        assert link.state == "detached"
+        assert not _pings(line.client)
