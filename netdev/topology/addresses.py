@@ -2,7 +2,8 @@
 
 Lifetimes go on while an address is elsewhere; an address that the kernel would have dropped meanwhile stays dropped.
 IPv6 addresses are added without duplicate address detection (they were in use a moment ago) and keep no trace of it.
-A temporary (privacy) address comes back as an ordinary one with its lifetimes: the kernel takes that flag from nobody.
+A temporary (privacy) address comes back as an ordinary one with its lifetimes, and a stable-privacy one without that
+mark: the kernel takes these flags from nobody.
 Not here: routes, which need the addresses first.
 """
 
@@ -19,6 +20,7 @@ __all__ = [
     "add_neighbour",
     "address_key",
     "delete_address",
+    "is_link_local",
     "neighbour_key",
     "read_addresses",
     "read_neighbours",
@@ -33,6 +35,7 @@ _LIFETIMES: Final = struct.Struct("=IIII")  # preferred, valid, created, changed
 _FOREVER: Final = 0xFFFFFFFF
 _NODAD: Final = 0x02
 _INET6: Final = 10
+_SCOPE_LINK: Final = 253
 # what the kernel takes from a user: no DAD, home address, managed temporaries, no prefix route, multicast auto-join
 _SETTABLE: Final = 0x02 | 0x10 | 0x100 | 0x200 | 0x400
 
@@ -86,6 +89,12 @@ def retarget_address(
                 value = (label[1] + text.removeprefix(label[0])).encode()[:15] + b"\0"
         attributes.append((kind, value))
     return _ADDRESS.pack(family, length, 0, scope, index) + pack_attributes(attributes)
+
+
+def is_link_local(body: bytes) -> bool:
+    """Whether it is an IPv6 address of scope link, such as the kernel makes by itself."""
+    family, _, _, scope, _ = _ADDRESS.unpack_from(body)
+    return bool(family == _INET6 and scope == _SCOPE_LINK)
 
 
 def skips_detection(body: bytes | None) -> bool | None:

@@ -3,8 +3,8 @@
 Addresses and routes go over; neighbours, rules and settings are copied, so that the lower interface keeps its own. It
 stays up without addresses, and gets no new ones by itself. Undoing needs the lower interface only: the upper one, a
 TAP that lives with its process, may be gone.
-Not moved: sockets bound to the lower interface's name, and routes through nexthop objects (refused). Groups that
-sockets joined on the lower interface stay there; `hold_groups` (groups) joins them on the upper one.
+Refused: ports of a bridge or bond, an interface that carries others (VLAN, macvlan), which the ingress block would cut
+off, and routes through nexthop objects. Not moved: sockets bound to the lower interface's name. Groups that sockets joined on the lower interface stay there; `hold_groups` (groups) joins them on the upper one.
 Not here: the ingress block, without which the lower interface would still take part.
 """
 
@@ -23,6 +23,7 @@ from netdev.topology.addresses import (
     add_neighbour,
     address_key,
     delete_address,
+    is_link_local,
     neighbour_key,
     read_addresses,
     read_neighbours,
@@ -30,7 +31,7 @@ from netdev.topology.addresses import (
     retarget_neighbour,
     skips_detection,
 )
-from netdev.topology.links import Link, LinkGoneError, find_link, flags, present, set_flags
+from netdev.topology.links import Link, LinkGoneError, find_link, flags, present, refuse_entangled, set_flags
 from netdev.topology.netlink import Netlink
 from netdev.topology.operations import read_sysctl, write_sysctl
 from netdev.topology.routes import (
@@ -97,7 +98,7 @@ def _collected(problems: list[str]) -> Iterator[None]:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostEdge:
-    """What `lower` had at `clock` (seconds since the machine's start), as messages in hexadecimal.
+    """What `lower` had at `clock` (seconds since the machine's start), as messages in hexadecimal; `up`: its link.
 
     `others` are routes by other interfaces whose source address is one of `addresses`: the kernel drops them with it.
     """
@@ -105,6 +106,7 @@ class HostEdge:
     lower: Link
     upper: Link
     clock: int
+    up: bool
     mode: str
     addresses: tuple[str, ...]
     routes: tuple[str, ...]
@@ -119,6 +121,7 @@ class HostEdge:
         below, above = find_link(lower), find_link(upper)
         if below.index == above.index:
             raise InterfaceError(f"{lower} cannot be its own upper edge")
+        refuse_entangled(lower)
         with Netlink() as netlink:
             addresses = read_addresses(netlink, below.index)
             sources = {address_key(body)[2] for body in addresses}
@@ -131,6 +134,7 @@ class HostEdge:
                 lower=below,
                 upper=above,
                 clock=_now(),
+                up=bool(flags(lower) & _UP),
                 mode=_mode(lower),
                 addresses=tuple(body.hex() for body in addresses),
                 routes=tuple(body.hex() for body in routes),
@@ -163,7 +167,8 @@ class HostEdge:
             moved_routes = [redirect_route(body, lower.index, upper.index, elapsed=elapsed) for body in routes]
             problems = make_routes(netlink, upper.index, [body for body in moved_routes if body is not None])
             for body in map(bytes.fromhex, self.neighbours + self.proxies):
-                add_neighbour(netlink, retarget_neighbour(body, upper.index))
+                with contextlib.suppress(InterfaceError):  # the upper one can learn it anew
+                    add_neighbour(netlink, retarget_neighbour(body, upper.index))
             for body in map(bytes.fromhex, self.rules):
                 add_rule(netlink, redirect_rule(body, self.lower.name, upper.name))
         if problems:
@@ -198,6 +203,8 @@ class HostEdge:
                 # last, as the kernel would make the link-local address anew, with duplicate address detection
                 if self.mode and _mode(lower.name) != self.mode:
                     write_sysctl(_V6, lower.name, _MODE, self.mode)
+                if up == self.up:
+                    self._drop_new(netlink, lower.index)
         if problems:
             raise InterfaceError(f"{lower.name}: {'; '.join(dict.fromkeys(problems))}")
         without = "" if up else ", but for its routes: it is down"
@@ -211,6 +218,13 @@ class HostEdge:
             if moved is not None and skips_detection(there.get(address_key(body))) != skips_detection(body):
                 with _collected(problems):
                     add_address(netlink, moved)
+
+    def _drop_new(self, netlink: Netlink, index: int) -> None:
+        """Remove the link-local address that the kernel makes as its way of making them is set back."""
+        known = {address_key(bytes.fromhex(text)) for text in self.addresses}
+        for body in read_addresses(netlink, index):
+            if is_link_local(body) and address_key(body) not in known:
+                delete_address(netlink, body, index)
 
     def _clear_upper(self, netlink: Netlink, problems: list[str]) -> None:
         """Nothing of the host stays on the upper interface; it may be gone, and then the kernel did this."""

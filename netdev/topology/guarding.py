@@ -18,7 +18,8 @@ from netdev.errors import InterfaceError
 
 __all__ = ["Guard", "start_guard"]
 
-_PATIENCE: Final = 20.0
+_PATIENCE: Final = 20.0  # seconds for a start on a busy machine
+_PARTING: Final = 3.0
 
 
 @final
@@ -42,13 +43,13 @@ class Guard:
         return os.pidfd_open(self.process.pid)
 
     def release(self) -> None:
-        """Let it go after the journal was reverted, and wait for its end; it stays while there is a journal."""
+        """Let it go after the journal was reverted and wait for its end; where the journal is left, so is the guard."""
         with contextlib.suppress(OSError):
             if self.process.stdin is not None:
                 self.process.stdin.write(b"done")
                 self.process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(_PATIENCE)
+            self.process.wait(_PARTING)
 
 
 def start_guard(folder: Path, name: str, pid: int) -> Guard:

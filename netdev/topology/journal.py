@@ -154,11 +154,13 @@ class Journal:
         self._store()
         try:
             operation.do()
-        except InterfaceError:
-            with contextlib.suppress(InterfaceError):
+        except (InterfaceError, OSError) as error:
+            with contextlib.suppress(InterfaceError, OSError):
                 operation.undo()
                 self._operations.remove(operation)
                 self._store()
+            if isinstance(error, OSError):
+                raise InterfaceError(f"{self.name}: {error}") from error
             raise
 
     def revert(self) -> Reversal:

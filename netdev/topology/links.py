@@ -31,6 +31,7 @@ __all__ = [
     "links",
     "namespace_inode",
     "present",
+    "refuse_entangled",
     "set_feature",
     "set_flags",
 ]
@@ -38,6 +39,10 @@ __all__ = [
 _IFINFO: Final = struct.Struct("=BxHiII")
 _IFLA_ADDRESS: Final = 1
 _IFLA_IFNAME: Final = 3
+_IFLA_LINK: Final = 5
+_IFLA_MASTER: Final = 10
+_IFLA_LINKINFO: Final = 18
+_CARRIED: Final = frozenset({b"ipvlan", b"ipvtap", b"macsec", b"macvlan", b"macvtap", b"vlan"})
 _SIOCGIFFLAGS: Final = 0x8913
 _SIOCSIFFLAGS: Final = 0x8914
 _SIOCETHTOOL: Final = 0x8946
@@ -97,6 +102,21 @@ def present(link: Link) -> Link:
             " is gone: there is nothing to restore on it"
         )
     return now
+
+
+def refuse_entangled(name: str) -> None:
+    """InterfaceError when `name` is part of another interface, or others of this namespace are carried by it."""
+    index = find_link(name).index
+    with Netlink() as netlink:
+        for message in netlink.dump(Request.GET_LINK, _IFINFO.pack(0, 0, 0, 0, 0)):
+            values = dict(unpack_attributes(message.body[_IFINFO.size :]))
+            if _IFINFO.unpack_from(message.body)[2] == index and _IFLA_MASTER in values:
+                raise InterfaceError(f"{name} is a port of another interface (bridge, bond): the host's edge is there")
+            below = struct.unpack("=i", values.get(_IFLA_LINK, bytes(4)))[0]
+            kind = dict(unpack_attributes(values.get(_IFLA_LINKINFO, b""))).get(1, b"").rstrip(b"\0")
+            if below == index and kind in _CARRIED:
+                other = values[_IFLA_IFNAME].rstrip(b"\0").decode()
+                raise InterfaceError(f"{name} carries {other} ({kind.decode()}), which the ingress block would cut off")
 
 
 @contextlib.contextmanager
