@@ -13,7 +13,7 @@ __all__ = ["Exit"]
 class Exit(IntEnum):
     """What the process ends with.
 
-    OK: it was done. REJECTED: a program was not accepted, or two engines differ. USAGE: the words of the command are off.
+    OK: it was done. REJECTED: a program was not accepted, or two engines differ, or there is no such key. USAGE: the words of the command are off.
     INPUT: an object, capture or map file is at fault. SYSTEM: the system refused (permission, disk, memory, kernel).
     INTERNAL: our bug. INTERRUPTED: SIGINT. TERMINATED: SIGTERM. PIPE: nobody reads the output any more.
     """
