@@ -36,15 +36,14 @@ Note = Callable[[str], None]
 
 
 def hold(order: Order, *, state: State, note: Note) -> LinkHeld:
-    """Rehearse and attach. Raises InputError when the rehearsal says that it locks its user out, and what attaching raises."""
-    for each in _rehearsed(order, order.object, order.label, order.prog, force=order.force):
-        note(each)
+    """Restore what a crash left, rehearse, attach. Raises InputError when the rehearsal says that it locks its user out, and what attaching raises."""
     from netdev.topology import recover
     from xdp.live.attachment import attach
 
     for each in recover(state.journals):
         note(f"of a process that is gone: {each}")
-
+    for each in _rehearsed(order, order.object, order.label, order.prog, force=order.force):
+        note(each)
     link = attach(
         order.object,
         order.interface,
@@ -96,6 +95,7 @@ class LinkHeld:
         self._numbers: dict[tuple[str, int], int] = {}
         self._loaded: dict[int, float] = {}
         self._gone_since: float | None = None
+        self._said = ""
 
     def describe(self, record: Attachment) -> Attachment:
         """The record with what is true now."""
@@ -189,6 +189,15 @@ class LinkHeld:
         say(f"{request['do']}: {entry.name} of {request.get('label')}")
         number = self._number("program", entry.program.id)
         return {"notes": notes, "kept": sorted(kept), "program": entry.name, "program_id": number}
+
+    def guarded(self) -> None:
+        """Start the guard again if it died; what hinders that is told once."""
+        try:
+            self._link.guarded()
+        except InterfaceError as error:
+            if str(error) != self._said:
+                self._said = str(error)
+                say(f"no guard: {error}")
 
     def detach(self) -> dict[str, Any]:
         """Take everything back; the final counts, and what could not be restored."""

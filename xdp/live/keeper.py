@@ -2,7 +2,7 @@
 
     attach → record and socket → (requests, time, signals) → detach → nothing left
 
-When this process is killed, the guard that `attach` starts restores the interface.
+When this process is killed, the guard that `attach` starts restores the interface; when the guard dies, it is started again.
 
 Not here: moving frames (worker.py), restoring an interface (netdev.topology), the words of a command (xdp.cli).
 """
@@ -75,6 +75,10 @@ class Held(Protocol):
 
     def insert(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One more program in the chain."""
+        ...
+
+    def guarded(self) -> None:
+        """Start the guard again if it died."""
         ...
 
     def detach(self) -> dict[str, Any]:
@@ -169,6 +173,7 @@ class Keeper:
             elif why := held.ended():
                 self._stop(why)
             else:
+                held.guarded()
                 self._refresh()
 
     def _down(self) -> None:

@@ -258,6 +258,53 @@ def test_a_killed_keeper_leaves_nothing_behind(ends: tuple[Pair, Commands]) -> N
     net.run("attach", PASS, "dev", "eth0", "--mode", "host")
 
 
+def test_a_killed_guard_is_replaced_and_repair_works_without_one(ends: tuple[Pair, Commands]) -> None:
+    """Another guard comes; when keeper and guard are killed together, repair restores the interface and says what."""
+    wires, net = ends
+    before = _interface(wires.host, "eth0")
+    net.run("attach", PASS, "dev", "eth0", "--mode", "host")
+    (first,) = _guards(net)
+    os.kill(first, signal.SIGKILL)
+    _until(lambda: [each for each in _guards(net) if each != first] != [])
+    keeper = net.shown()[0]["pid"]
+    (second,) = _guards(net)
+    for each in (second, keeper):
+        os.kill(each, signal.SIGKILL)
+    _until(lambda: net.shown() == [])
+    assert _interface(wires.host, "eth0") != before
+    assert "eth0 has its addresses" in net.run("repair")
+    assert _interface(wires.host, "eth0") == before
+    assert _pings(wires.client) == 3
+
+
+def test_attaching_restores_first_what_a_crash_left(ends: tuple[Pair, Commands]) -> None:
+    """Without a repair between, a new attachment finds the interface as it was before the one that died."""
+    wires, net = ends
+    before = _interface(wires.host, "eth0")
+    net.run("attach", PASS, "dev", "eth0", "--mode", "host")
+    for each in (*_guards(net), net.shown()[0]["pid"]):
+        os.kill(each, signal.SIGKILL)
+    _until(lambda: net.shown() == [])
+    said = net.run("attach", PASS, "dev", "eth0", "--mode", "host")
+    assert "of a process that is gone" in said
+    assert _pings(wires.client) == 3
+    net.run("detach", "dev", "eth0")
+    assert _interface(wires.host, "eth0") == before
+
+
+def _guards(net: Commands) -> list[int]:
+    """The guards of this state folder that live."""
+    wanted = f"netdev.topology.guard\0{net.state.journals}\0".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if wanted in path.read_bytes():
+                found.append(int(path.parent.name))
+        except OSError:  # it ended in this moment
+            continue
+    return found
+
+
 def test_two_attachments_to_one_interface_are_told_apart(line: tuple[Line, Commands]) -> None:
     """The second is refused with what can be done; a priority puts it into the chain; the peer is taken, too."""
     _, net = line
