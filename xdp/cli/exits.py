@@ -14,7 +14,8 @@ class Exit(IntEnum):
     """What the process ends with.
 
     OK: it was done. REJECTED: a program was not accepted, or two engines differ, or there is no such key. USAGE: the words of the command are off.
-    INPUT: an object, capture or map file is at fault. SYSTEM: the system refused (permission, disk, memory, kernel).
+    INPUT: an object, capture or map file is at fault, or does not go with what is attached.
+    SYSTEM: the system or an interface refused (permission, disk, memory, kernel).
     INTERNAL: our bug. INTERRUPTED: SIGINT. TERMINATED: SIGTERM. PIPE: nobody reads the output any more.
     """
 

@@ -42,7 +42,7 @@ def run(arguments: Namespace, output: Output) -> int:
     """Attach, replace (overwrite) or add to what is attached (--priority)."""
     said = phrase(arguments)
     state = State()
-    ifindex = _index(said.interface)
+    ifindex = 0 if arguments.backend == "tap" else _index(said.interface)  # that backend makes the interface
     existing = state.find(said.interface)
     if existing is not None:
         return _change(existing, said, arguments, state, output)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LinkHeld", "hold"]
 
+_ANY_MAC: Final = bytes.fromhex("02005e000001")
 _FOR_GOOD: Final = 300.0  # seconds after which an interface that is gone is not waited for any more
 
 Note = Callable[[str], None]
@@ -72,8 +73,10 @@ def _rehearsed(order: Order, path: Path, label: str, prog: str | None, *, force:
             _ = program.verified
             return ()
         ssh = session(os.environ)
-        here = ssh is not None and ssh.server in addresses(order.interface)
-        found = rehearse(program, mac=hardware_address(order.interface), ifindex=order.ifindex, ssh=ssh)
+        there = order.ifindex != 0
+        here = ssh is not None and there and ssh.server in addresses(order.interface)
+        mac = hardware_address(order.interface) if there else _ANY_MAC
+        found = rehearse(program, mac=mac, ifindex=order.ifindex, ssh=ssh)
     judged = judge(found, mode=order.mode, ssh_here=here)
     if judged.certain and not force:
         raise InputError(

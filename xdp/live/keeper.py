@@ -35,7 +35,10 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is wanted. `object` is the file that is loaded, `label` what the user called it."""
+    """What is wanted. `object` is the file that is loaded, `label` what the user called it.
+
+    `ifindex` is 0 where the interface is yet to be made (the tap backend).
+    """
 
     object: Path
     label: str
