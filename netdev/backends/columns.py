@@ -1,4 +1,4 @@
-"""The arrays that a live port gives its frames out in, made once and used again for each batch.
+"""Arrays and jobs: those that a live port gives its frames out in, and those of a batch that it is to send.
 
 Not here: what is in them.
 """
@@ -9,14 +9,33 @@ from enum import IntEnum
 from typing import Final, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from netdev.capture import Job, address_of
 from netdev.port import FrameBatch
 
-__all__ = ["MOST_FRAMES", "Columns"]
+__all__ = ["MOST_FRAMES", "Columns", "describe"]
 
 MOST_FRAMES: Final = 4096
 """A batch of a live port has no more frames."""
+
+
+def describe(job: Job, kind: type[IntEnum], batch: FrameBatch, selection: NDArray[np.uint32]) -> object:
+    """Tell a job which frames to send, by the words BASE to OFFLOADS, SELECTION and COUNT of its kind.
+
+    Returns what has to be held while the job is used: arrays of other types or with gaps are copied.
+    """
+    offsets = np.ascontiguousarray(batch.offsets, np.uint64)
+    caplens = np.ascontiguousarray(batch.caplens, np.uint32)
+    offloads = None if batch.offloads is None else np.ascontiguousarray(batch.offloads, np.uint64)
+    chosen = np.ascontiguousarray(selection, np.uint32)
+    job[kind["BASE"]] = batch.base
+    job[kind["OFFSETS"]] = address_of(offsets)
+    job[kind["CAPLENS"]] = address_of(caplens)
+    job[kind["OFFLOADS"]] = 0 if offloads is None else address_of(offloads)
+    job[kind["SELECTION"]] = address_of(chosen)
+    job[kind["COUNT"]] = len(chosen)
+    return offsets, caplens, offloads, chosen
 
 
 @final

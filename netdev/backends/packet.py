@@ -17,12 +17,13 @@ import mmap
 import select
 import socket
 import struct
+import threading
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netdev.backends.columns import MOST_FRAMES, Columns
+from netdev.backends.columns import MOST_FRAMES, Columns, describe
 from netdev.backends.interface import ETHERNET_HEADER, Link, refusal
 from netdev.backends.loops import Collect, Loops, Send
 from netdev.backends.reference import REFERENCE
@@ -61,7 +62,10 @@ _FEWEST_BLOCKS: Final = 8
 
 @final
 class PacketPort:
-    """A live port over the rings of two packet sockets; made by `open_packet`. One thread at a time."""
+    """A live port over the rings of two packet sockets; made by `open_packet`.
+
+    One thread at a time may receive, transmit and close; any may ask for statistics and the state.
+    """
 
     def __init__(self, link: Link, receiving: _Receiving, sending: _Sending, loops: Loops) -> None:
         self._link = link
@@ -69,6 +73,7 @@ class PacketPort:
         self._sending = sending
         self._loops = loops
         self._closed = False
+        self._counting = threading.Lock()
         self._received = self._lost = 0
         self.name = link.name
         self.ifindex = link.ifindex
@@ -97,18 +102,11 @@ class PacketPort:
         behind; try the rest again later. Raises InterfaceError when closed.
         """
         self._check()
-        if not len(selection):
-            return 0
-        chosen = np.ascontiguousarray(selection, np.uint32)
         job = self._sending.job
         too_long = job[Send.TOO_LONG]
-        job[Send.BASE] = batch.base
-        job[Send.OFFSETS] = address_of(batch.offsets)
-        job[Send.CAPLENS] = address_of(batch.caplens)
-        job[Send.OFFLOADS] = 0 if batch.offloads is None else address_of(batch.offloads)
-        job[Send.SELECTION] = address_of(chosen)
-        job[Send.COUNT] = len(chosen)
+        held = describe(job, Send, batch, selection)
         done = self._loops.send(job.address)
+        del held
         if job[Send.TOO_LONG] != too_long:
             self._look()  # the MTU may have been changed
         return done
@@ -130,8 +128,7 @@ class PacketPort:
 
     def statistics(self) -> PortStatistics:
         """Counts since the port was opened; `lost` are frames for which the ring had no block."""
-        if not self._closed:
-            self._count()
+        self._count()
         sent = self._sending.job
         return PortStatistics(
             received=self._received,
@@ -154,7 +151,8 @@ class PacketPort:
         if self._closed:
             return
         self._count()
-        self._closed = True
+        with self._counting:
+            self._closed = True
         self._receiving.close(self.ifindex)
         self._sending.close()
 
@@ -165,8 +163,10 @@ class PacketPort:
 
     def _count(self) -> None:
         """Reading the socket's counters clears them."""
-        data = self._receiving.socket.getsockopt(_PACKET, _STATISTICS, 12)
-        self._lost += struct.unpack("=III", data)[1]
+        with self._counting:
+            if not self._closed:
+                data = self._receiving.socket.getsockopt(_PACKET, _STATISTICS, 12)
+                self._lost += struct.unpack("=III", data)[1]
 
     def _look(self) -> None:
         mtu = self._link.mtu()

@@ -14,12 +14,13 @@ import os
 import select
 import socket
 import struct
+import threading
 from typing import Final, final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from netdev.backends.columns import MOST_FRAMES, Columns
+from netdev.backends.columns import MOST_FRAMES, Columns, describe
 from netdev.backends.interface import ETHERNET_HEADER, Link, refusal, waited
 from netdev.backends.loops import HEADER_SIZE, Deliver, Loops, Take
 from netdev.backends.reference import REFERENCE
@@ -48,7 +49,10 @@ _LONGEST: Final = 1 << 16
 
 @final
 class TapPort:
-    """A live port that made its own interface, which goes when it is closed; made by `open_tap`. One thread at a time."""
+    """A live port that made its own interface, which goes when it is closed; made by `open_tap`.
+
+    One thread at a time may receive, transmit and close; any may ask for statistics and the state.
+    """
 
     def __init__(self, descriptor: int, link: Link, through: socket.socket, loops: Loops) -> None:
         self._descriptor = descriptor
@@ -56,6 +60,7 @@ class TapPort:
         self._socket = through
         self._loops = loops
         self._closed = False
+        self._counting = threading.Lock()
         self._received = self._lost = 0
         self.name = link.name
         self.ifindex = link.ifindex
@@ -93,17 +98,10 @@ class TapPort:
         Returns how many are done with. Raises InterfaceError when closed.
         """
         self._check()
-        if not len(selection):
-            return 0
-        chosen = np.ascontiguousarray(selection, np.uint32)
-        job = self._deliver
-        job[Deliver.BASE] = batch.base
-        job[Deliver.OFFSETS] = address_of(batch.offsets)
-        job[Deliver.CAPLENS] = address_of(batch.caplens)
-        job[Deliver.OFFLOADS] = 0 if batch.offloads is None else address_of(batch.offloads)
-        job[Deliver.SELECTION] = address_of(chosen)
-        job[Deliver.COUNT] = len(chosen)
-        return self._loops.deliver(job.address)
+        held = describe(self._deliver, Deliver, batch, selection)
+        done = self._loops.deliver(self._deliver.address)
+        del held
+        return done
 
     def fileno(self) -> int:
         """The TAP's descriptor; raises InterfaceError when closed."""
@@ -117,8 +115,9 @@ class TapPort:
 
     def statistics(self) -> PortStatistics:
         """Counts since the port was opened; `lost` are frames that the stack sent while the TAP's queue was full."""
-        if not self._closed:
-            self._lost = max(self._link.overrun(), self._lost)
+        with self._counting:
+            if not self._closed:
+                self._lost = max(self._link.overrun(), self._lost)
         job = self._deliver
         return PortStatistics(
             received=self._received,
@@ -139,7 +138,8 @@ class TapPort:
         if self._closed:
             return
         self.statistics()
-        self._closed = True
+        with self._counting:
+            self._closed = True
         os.close(self._descriptor)
         self._socket.close()
 

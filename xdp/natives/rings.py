@@ -37,6 +37,7 @@ _BLOCK_STATUS: Final = 8
 _FRAME_STATUS: Final = 20
 _SLOT_LENGTH: Final = 16
 _FLUSH_EVERY: Final = 64
+_AHEAD: Final = 6
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _ENETDOWN: Final = errno.ENETDOWN
 _ENXIO: Final = errno.ENXIO
@@ -100,10 +101,11 @@ def collect(job: int) -> int:
                 break
             continue
         at = load64(job + Collect.AT)
-        following = at + load32(at)
-        prefetch(following)
-        prefetch(following + 64)
-        store64(job + Collect.AT, following)
+        stride = load32(at)
+        prefetch(at + _AHEAD * stride)  # most likely a frame: another processor has just written it
+        prefetch(at + _AHEAD * stride + 64)
+        prefetch(at + _AHEAD * stride + 128)
+        store64(job + Collect.AT, at + stride)
         store64(job + Collect.LEFT, left - 1)
         caplen = load32(at + 12)
         if unlikely(caplen < load32(at + 16)) != 0:
