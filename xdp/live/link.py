@@ -15,6 +15,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self, final
 
+from netdev.errors import InterfaceError
 from runtime.errors import DeviceError, InputError
 from xdp.live.chain import MOST_PROGRAMS, Chain, Entry, Lineup
 from xdp.live.counters import Counters, Counts
@@ -98,7 +99,8 @@ class LinkStatistics:
 class Link:
     """Made by `attach`. `detach` ends it; so does leaving its with block.
 
-    When a worker fails, everything is taken back at once and `error` says why; `wait` waits for the end.
+    When a worker fails, everything is taken back at once and `error` says why; `wait` waits for the end. `problems` are
+    what could not be restored then.
     """
 
     def __init__(
@@ -327,6 +329,9 @@ class Link:
             stuck = [each.name for each in self._workers if not each.join(_SETTLE)]
             try:
                 self._restore.close()
+            except (DeviceError, InterfaceError) as error:
+                self.problems = (str(error),)
+                raise
             finally:
                 self._final = self.stats()
                 self._over.set()

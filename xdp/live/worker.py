@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from netdev.port import FrameBatch, LivePort, PortState
+from netdev.port import FrameBatch, PortState
 from xdp.live.chain import Chain, Outcome
 from xdp.live.counters import Cause, Tally, Word
 from xdp.live.station import Station, Targets
@@ -74,6 +74,7 @@ class Worker:
         self._failed = failed
         self._stop = threading.Event()
         self._looked = 0.0
+        self._woken = False
         self._tenancies = {} if role.chain is None else {each.slot: each.tenancy for each in role.chain.entries}
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -130,14 +131,14 @@ class Worker:
         chain = self.role.chain
         batch = port.receive(_BUDGET_SLOTS if chain is not None and chain.writes else _BUDGET)
         if len(batch):
+            self._woken = False
             self._take(batch)
             self._publish(statistics=False)
-        elif port.wait(_WAIT) and self._silent(port):
+        elif self._woken:  # by something that is no frame
+            self._woken = False
             self._look()
-
-    def _silent(self, port: LivePort) -> bool:
-        """Whether something happened that is no frame."""
-        return port.state() is not PortState.UP
+        else:
+            self._woken = port.wait(_WAIT)
 
     def _look(self) -> None:
         """See what the interface is doing."""
