@@ -65,10 +65,4 @@ class FilterSocket:
             def close(self) -> None:
                 inner.close()
 
-            @staticmethod
-            def select(sockets: list[Any], remain: float | None = None) -> list[Any]:
-                by_inner = {each.ins: each for each in sockets}
-                ready = type(inner).select(list(by_inner), remain)
-                return [by_inner[each] for each in ready]
-
         return _Socket()

@@ -230,28 +230,10 @@ def test_what_cannot_be_is_said(place: Path) -> None:
 def test_a_failure_half_way_restores(place: Path) -> None:
     """When a later step fails, the earlier ones are undone."""
     with pair() as ends:
-        subprocess.run(["tc", "-n", ends.host.name, "qdisc", "add", "dev", "eth0", "clsact"], check=True)
-        command = [
-            "tc",
-            "-n",
-            ends.host.name,
-            "filter",
-            "add",
-            "dev",
-            "eth0",
-            "ingress",
-            "prio",
-            "1",
-            "protocol",
-            "all",
-        ]
-        added = subprocess.run(
-            [*command, "u32", "match", "u32", "0", "0", "action", "pass"], check=False, capture_output=True
-        )
-        if added.returncode:
-            pytest.skip("the kernel has no u32 classifier")
+        ends.host.ip("nexthop", "add", "id", "1", "dev", "eth0")
+        ends.host.ip("route", "add", "10.77.0.0/16", "nhid", "1")
         with _unchanged(ends.host):
-            with pytest.raises(InterfaceError, match="priority 1"):
+            with pytest.raises(InterfaceError, match="nexthop objects"):
                 _host(ends, place)
             assert _pings(ends.client)
 
@@ -281,3 +263,17 @@ def test_it_ends_unless_it_is_confirmed(place: Path) -> None:
             assert link.wait(20)
         assert link.state == "detached"
         assert not _pings(line.client)
+
+
+def test_a_redirect_opens_what_it_names(place: Path) -> None:
+    """An interface that is no part of the link is opened when a frame is first sent there."""
+    text = 'SEC("xdp") int aside(struct xdp_md *ctx) { return bpf_redirect(INDEX, 0); }'
+    with bump() as line, Namespace("third") as third:
+        wire(line.middle, "c", third, "eth0")
+        third.address("eth0", "10.9.0.3/24")
+        index = line.middle.ifindex("c")
+        with _inline(line, place, text.replace("INDEX", str(index))) as link:
+            catcher = third.popen(["timeout", "20", "tcpdump", "-c1", "-i", "eth0", "arp"], stderr=-3, stdout=-3)
+            until(lambda: not _pings(line.client) and catcher.poll() == 0)
+            assert link.stats().words["redirected"] > 0
+            assert link.stats().drops["no_target"] == 0
