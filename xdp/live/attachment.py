@@ -84,29 +84,49 @@ def attach(
         folder=state_folder or default_folder(),
     )
     order.check()
+    opening = partial(_Opening, order, journal=journal)
+    programs = _Programs(source=source, prog=prog, peer=peer_program, engine=engine, priority=priority)
+    return _linked(opening, programs, queues=queues, dry_run=dry_run).start()
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Programs:
+    """What is wanted to run."""
+
+    source: Source
+    prog: str | None
+    peer: Source | None
+    engine: str | None
+    priority: int
+
+
+def _linked(opening: Callable[[ExitStack], _Opening], wanted: _Programs, *, queues: int, dry_run: bool) -> Link:
+    """Programs first: one that is refused has changed nothing."""
     from runtime.maps import possible_cpus
 
-    cpus = max(possible_cpus(), queues * 2)
+    cpus = max(possible_cpus(), 2 * queues)
     with ExitStack() as undo:
-        program = open_program(source, prog, engine=engine, cpus=cpus)
+        program = open_program(wanted.source, wanted.prog, engine=wanted.engine, cpus=cpus)
         undo.callback(program.close)
-        other = None if peer_program is None else open_program(peer_program, None, engine=engine, cpus=cpus)
+        peer = wanted.peer
+        other = None if peer is None else open_program(peer, None, engine=wanted.engine, cpus=cpus)
         if other is not None:
             undo.callback(other.close)
         restore = undo.enter_context(ExitStack())
-        wire = _Opening(order, restore, journal).open()
+        wire = opening(restore).open()
         link = Link(
             wire,
             program,
             cpus=cpus,
-            engine=engine,
+            engine=wanted.engine,
             dry_run=dry_run,
-            priority=priority,
+            priority=wanted.priority,
             peer_program=other,
-            restore=restore.pop_all(),
         )
+        link.hold(restore.pop_all())
         undo.pop_all()
-    return link.start()
+    return link
 
 
 def _mode(name: str) -> Mode:

@@ -113,7 +113,6 @@ class Link:
         dry_run: bool = False,
         priority: int = 50,
         peer_program: Loaded | None = None,
-        restore: ExitStack | None = None,
     ) -> None:
         self.mode = wire.mode
         self.interface = wire.interface
@@ -127,7 +126,7 @@ class Link:
         self._lock = threading.RLock()
         self._over = threading.Event()
         self._timer: threading.Timer | None = None
-        self._restore = restore or ExitStack()
+        self._restore = ExitStack()
         self._started = time.monotonic()
         self._counters = Counters.create(len(wire.lanes))
         self._loaded: dict[Entry, Loaded] = {}
@@ -159,6 +158,10 @@ class Link:
         )
         name = f"{lane.station.name}-{lane.queue}"
         return Worker(name, lane.station, role, self._counters.tally(number), failed=self._failed)
+
+    def hold(self, restore: ExitStack) -> None:
+        """Close this at the end, when the workers have stopped: what puts the system back."""
+        self._restore = restore
 
     def start(self) -> Self:
         """Let the workers run."""
