@@ -65,7 +65,7 @@ def _prepare(ends: Pair, commands: list[str]) -> None:
     for command in commands:
         done = ends.host.run(command.split(), check=False)
         if "Unknown device type" in done.stderr or "not found" in done.stderr:
-            pytest.skip(f"this kernel cannot: {command}")
+            pytest.skip(f"no such device here: {command}")
         assert not done.returncode, done.stderr
 
 
