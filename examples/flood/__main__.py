@@ -80,21 +80,16 @@ def _phase(
         options = ("--seconds", str(seconds + 2.0), "--rate", str(arguments.rate), "--target", target)
         attack = _role(ends.client, "flood", *options)
         time.sleep(1.5)  # the attackers' frames are made, the queue is full
-    first = time.monotonic()
     visitor = _role(ends.client, "visit", "--seconds", str(seconds), "--rate", "20")
     told, _ = visitor.communicate(timeout=seconds + 30)
     requests = [(at - origin, took) for at, took in map(json.loads, told.splitlines())]
     end = time.monotonic()
     if attack is not None:
-        attack.communicate(timeout=seconds + 30)
-        _report(f"  {name}: attacked since {first - start:.1f} s before the first request")
+        sent, _ = attack.communicate(timeout=seconds + 30)
+        sys.stderr.write(f"{name}: {int(sent):,} SYNs\n")
     return Phase(
         name=name, flooded=flooded, filtered=filtered, start=start - origin, end=end - origin, requests=requests
     )
-
-
-def _report(text: str) -> None:
-    sys.stderr.write(text + "\n")
 
 
 def run(arguments: argparse.Namespace) -> tuple[list[Phase], dict[str, Any]]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final, final
 from xml.sax.saxutils import escape
 
-_WIDTH, _HEIGHT = 900, 400
-_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 24, 92, 48
+_WIDTH, _HEIGHT = 900, 420
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84, 24, 112, 48
 _INK: Final = "#222222"
 _GRID: Final = "#dddddd"
 # Hues that colour-blind readers tell apart (Okabe and Ito), and that differ in print as dark and light.
@@ -82,8 +82,8 @@ def draw(phases: Sequence[Phase], title: str) -> str:
         value *= 10
     for phase in phases:
         for second, took in phase.requests:
-            parts.append(_dot(x(second), _TOP - 8 if took is None else y(took), failed=took is None))
-    parts.append(f'<text x="{_LEFT - 8}" y="{_TOP - 4}" text-anchor="end" fill="{_FAILED}">no answer</text>')
+            parts.append(_dot(x(second), _TOP - 18 if took is None else y(took), failed=took is None))
+    parts.append(f'<text x="{_LEFT - 8}" y="{_TOP - 14}" text-anchor="end" fill="{_FAILED}">no answer</text>')
     parts += [
         f'<text x="{x(each):.1f}" y="{_HEIGHT - _BOTTOM + 18}" text-anchor="middle">{each} s</text>'
         for each in range(0, int(end) + 1, max(1, int(end) // 10))
@@ -97,12 +97,16 @@ def draw(phases: Sequence[Phase], title: str) -> str:
 def _band(phase: Phase, left: float, right: float) -> Iterator[str]:
     if phase.flooded:
         yield (
-            f'<rect x="{left:.1f}" y="{_TOP - 18}" width="{right - left:.1f}" '
-            f'height="{_HEIGHT - _BOTTOM - _TOP + 18}" fill="{_FLOOD}"/>'
+            f'<rect x="{left:.1f}" y="{_TOP - 28}" width="{right - left:.1f}" '
+            f'height="{_HEIGHT - _BOTTOM - _TOP + 28}" fill="{_FLOOD}"/>'
         )
-    told = f"{phase.success:.1%} answered" + (f", median {phase.median:.2f} ms" if phase.times else "")
-    yield f'<text x="{left + 4:.1f}" y="44">{escape(phase.name)}</text>'
-    yield f'<text x="{left + 4:.1f}" y="60">{escape(told)}</text>'
+    told = (
+        phase.name,
+        f"{phase.success:.1%} answered",
+        f"median {phase.median:.2f} ms" if phase.times else "",
+    )
+    for number, line in enumerate(told):
+        yield f'<text x="{left + 4:.1f}" y="{44 + 16 * number}">{escape(line)}</text>'
 
 
 def _dot(x: float, y: float, *, failed: bool) -> str:
