@@ -124,6 +124,12 @@ def test_every_test_says_its_fact(path: Path) -> None:
     assert not silent
 
 
+def test_test_files_have_names_of_their_own() -> None:
+    """Test folders are no packages, so two files of one name cannot be collected in one run."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 @pytest.mark.parametrize("document", sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]), ids=_name)
 def test_documents_name_paths_that_exist(document: Path) -> None:
     """A path of this project in backticks leads somewhere."""

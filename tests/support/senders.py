@@ -55,7 +55,7 @@ class RingSender:
         self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
         for option, value in ((_QDISC_BYPASS, 1), (_VERSION, _TPACKET_V2), (_VNET_HDR, 1), (_LOSS, 1)):
             self._socket.setsockopt(_SOL_PACKET, option, value)
-        block = max(_BLOCK, slot)
+        block = max(slot, min(_BLOCK, slots * slot))
         request = struct.pack("<4I", block, slots * slot // block, slot, slots)
         self._socket.setsockopt(_SOL_PACKET, _TX_RING, request)
         self._memory = mmap.mmap(self._socket.fileno(), slots * slot)
