@@ -31,6 +31,7 @@ from pathlib import Path
 import runtime
 import xdp
 from benchmarks.limits import hot_time, is_copied, limited_by, loop_time
+from benchmarks.live import live_section
 from benchmarks.scan import Scan, scans
 from benchmarks.traffic import frames_for
 from benchmarks.verifier import VERIFIER_HEAD, Verification, verifications, verifier_line
@@ -248,7 +249,10 @@ def main() -> int:
         scanned = list(scans(Path(folder), arguments.rounds))
     print("measuring the verifier …", file=sys.stderr)
     verified = list(verifications())
+    print("measuring live filters …", file=sys.stderr)
+    live_lines, live = live_section()
     text = table(rows, scanned, verified, time.monotonic() - started)
+    text += "\n".join(["", *live_lines]) + "\n"
     print(text)
     if arguments.write:
         arguments.write.mkdir(parents=True, exist_ok=True)
@@ -258,6 +262,7 @@ def main() -> int:
             "rows": [{**asdict(row), "ratio": row.ratio, "limit": row.limit} for row in rows],
             "index": [asdict(each) | {"records_per_second": each.records_per_second} for each in scanned],
             "verifier": [asdict(each) | {"microseconds_per_step": each.microseconds_per_step} for each in verified],
+            "live": live,
         }
         (arguments.write / "results.json").write_text(json.dumps(document, indent=2) + "\n")
     return 0

@@ -145,7 +145,8 @@ def _plain(line: Line, *, closed: bool) -> Iterator[_Standing]:
 def _send(line: Line, sender: str, count: int, rate: float) -> subprocess.Popen[Any]:
     options = ["--count", str(count), "--cpu", str(_SENDER_CPU)]
     if rate:  # a live call costs tens of milliseconds by itself
-        options += ["--rate", str(rate), "--chunk", str(32_768 if sender == "live" else 256)]
+        chunk = max(1024, min(32_768, int(rate * 0.03))) if sender == "live" else 256
+        options += ["--rate", str(rate), "--chunk", str(chunk)]
     if sender == "live":
         return _role(line.middle, "send", "--live", "--interface", "a", *options)
     return _role(line.client, "send", *options)
@@ -186,7 +187,7 @@ def _without_loss(line: Line, standing: _Standing, name: str, work: str, sender:
         if not lost:
             break
         rate = min(rate or reached / _SLOWER, reached / _SLOWER) * _SLOWER
-        count = max(1 << 18, min(count, int(rate * 3)))
+        count = max(1 << 16, min(count, int(rate * 3)))
     assert row is not None
     return row
 
@@ -206,7 +207,9 @@ def throughputs(count: int) -> Iterator[LiveRow]:
             for sender in ("ring", "live"):
                 with bump() as line, stand(line, closed=closed) as standing:
                     work = "drop" if closed else "forward"
-                    yield _without_loss(line, standing, name, work, sender, count)
+                    row = _without_loss(line, standing, name, work, sender, count)
+                sys.stderr.write(f"{name}, {work}, {sender}: {row.rate:,.0f} packets/s, {row.lost:,} lost\n")
+                yield row
         if closed:
             yield _scapy()
 
