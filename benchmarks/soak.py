@@ -59,8 +59,8 @@ class Soak:
         first, last = self.samples[len(self.samples) // 10], self.samples[-1]
         sums = {
             "sent = received + lost + cut": (self.sent, stats["received"] + drops["lost"] + drops["cut"]),
-            "received = verdicts": (stats["received"], sum(stats["verdicts"].values())),
-            "dropped = XDP_DROP": (drops["drop"], stats["verdicts"]["XDP_DROP"]),
+            "received = verdicts": (stats["received"], sum(stats["packets"].values())),
+            "dropped = XDP_DROP": (drops["drop"], stats["packets"]["XDP_DROP"]),
             "passed = arrived": (stats["words"]["passed"], self.arrived),
             "descriptors stay": (first.descriptors, last.descriptors),
             "threads stay": (first.threads, last.threads),

@@ -95,7 +95,7 @@ class Attached:
         from xdp.live.control import ask
 
         (record,) = self.state.all()
-        return ask(self.state.socket(record.id), "stats")
+        return ask(self.state.attachments / f"{record.id}.sock", "stats")
 
     def stop(self) -> None:
         """End what is left."""
