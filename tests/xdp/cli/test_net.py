@@ -108,8 +108,8 @@ def _compiled(folder: Path, name: str, text: str) -> str:
 
 
 def _pings(namespace: Namespace, address: str = "10.9.0.2", count: int = 3) -> int:
-    """How many of so many pings are answered."""
-    done = namespace.run(["ping", "-n", "-c", str(count), "-i", "0.1", "-W", "1", address], check=False)
+    """How many of so many pings are answered; the first may have to wait for the neighbour, who is asked every second."""
+    done = namespace.run(["ping", "-n", "-c", str(count), "-i", "0.1", "-W", "4", address], check=False)
     found = re.search(r"(\d+) received", done.stdout)
     assert found, done.stdout
     return int(found[1])
