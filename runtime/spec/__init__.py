@@ -4,6 +4,7 @@ Not here: any particular context, helper or map kind.
 """
 
 from runtime.spec.context import ContextField, ContextLayout, FieldKind
+from runtime.spec.digest import described, digest
 from runtime.spec.environment import ENVIRONMENT_SIZE, ClockMode, Env
 from runtime.spec.extension import Extension
 from runtime.spec.maps import MapFlag, MapKind, MapSpec, SpecialField, UpdateFlag
@@ -87,4 +88,6 @@ __all__ = [
     "Subprogram",
     "TypeTable",
     "UpdateFlag",
+    "described",
+    "digest",
 ]

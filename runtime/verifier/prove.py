@@ -26,6 +26,7 @@ from runtime.verifier.platform import Notebook, Platform
 from runtime.verifier.policy import Policy
 from runtime.verifier.stack import check_circles, check_stack
 from runtime.verifier.suspect import Suspect
+from runtime.verifier.uses import uses_of
 from runtime.verifier.values import Kind
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
 
@@ -66,12 +67,13 @@ def prove(
     except Rejected as rejected:
         explorer = tiers[-1] if tiers else None
         raise _error(platform, graph, explorer, rejected) from None
+    facts = _facts(spec.code, graph, notebook)
     return VerifiedProgram(
         _SEAL,
         spec=spec,
         program_type=program_type,
         maps=maps,
-        facts=_facts(spec.code, graph, notebook),
+        facts=replace(facts, uses=uses_of(facts, program_type, maps, registry)),
         warnings=warnings_of(platform, graph, notebook),
     )
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
-from enum import Enum
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 from runtime.errors import UnsupportedError
 from runtime.isa import CallHelper, encode
-from runtime.spec import Helper, MapKind, MapSpec, ProgramSpec, ProgramType, Registry
+from runtime.spec import Helper, MapKind, MapSpec, ProgramSpec, ProgramType, Registry, described
 from runtime.verifier.policy import Policy
 
 __all__ = ["Question", "unedited"]
@@ -56,19 +55,18 @@ class Question:
             self.policy,
         )
         try:
-            for each in _described(parts):
+            for each in described(parts):
                 found.update(each)
         except AttributeError:  # a row of an extension holds something that has no name
             return None
         return found.hexdigest()
 
     def helper(self, number: int) -> Helper:
-        """The helper with the prototype that it has for programs of this type; raises KeyError."""
+        """The helper as programs of this type have it; raises KeyError."""
         helper = self.registry.helper(number)
         if helper is None:
             raise KeyError(number)
-        own = dict(self.program_type.prototypes).get(number)
-        return helper if own is None else replace(helper, prototype=own)
+        return self.program_type.own(helper)
 
     def _kind(self, spec: MapSpec) -> MapKind | None:
         try:
@@ -103,31 +101,3 @@ def _version() -> str | None:
     except OSError:
         return None
     return found.hexdigest() if unedited() else None
-
-
-def _described(value: Any) -> Iterable[bytes]:
-    """Bytes that differ where values do; functions count by their names."""
-    if isinstance(value, bytes):
-        yield b"%d:" % len(value)
-        yield value
-    elif value is None or (isinstance(value, int | str | float) and not isinstance(value, Enum)):
-        yield f"{value!r},".encode()
-    elif isinstance(value, Enum):
-        yield f"{type(value).__name__}.{value.value!r},".encode()
-    elif is_dataclass(value):
-        yield f"{type(value).__name__}(".encode()
-        for field in fields(value):
-            yield f"{field.name}=".encode()
-            yield from _described(getattr(value, field.name))
-        yield b")"
-    elif isinstance(value, tuple | list):
-        yield b"["
-        for each in value:
-            yield from _described(each)
-        yield b"]"
-    elif isinstance(value, frozenset | set):
-        yield f"{sorted(value)!r},".encode()
-    elif isinstance(value, Mapping):
-        yield from _described(sorted(((repr(key), each) for key, each in value.items()), key=lambda pair: pair[0]))
-    else:
-        yield f"{getattr(value, 'symbol', None) or f'{value.__module__}.{value.__qualname__}'},".encode()

@@ -16,6 +16,7 @@ from runtime.native import cache as disk
 from runtime.spec import Helper
 from runtime.verifier.question import Question, unedited
 from runtime.verifier.suspect import Suspect
+from runtime.verifier.uses import uses_of
 from runtime.verifier.verified import _SEAL, Facts, LoopBound, Region, VerifiedProgram
 from runtime.verifier.warned import Warned
 
@@ -38,12 +39,15 @@ def known(question: Question) -> Verdict | None:
         if document["question"] != question.digest:
             return None
         if "facts" in document:
+            facts = _facts(question, document["facts"])
+            if facts.uses != uses_of(facts, question.program_type, question.maps, question.registry):
+                return None
             return VerifiedProgram(
                 _SEAL,
                 spec=question.spec,
                 program_type=question.program_type,
                 maps=question.maps,
-                facts=_facts(question, document["facts"]),
+                facts=facts,
                 warnings=tuple(map(Warned.read, document["warnings"])),
             )
         return _error(question, document)
@@ -185,6 +189,10 @@ def _loops(_question: Question, document: list[tuple[int, int]]) -> tuple[LoopBo
     return tuple(LoopBound(pc=pc, iterations=iterations) for pc, iterations in document)
 
 
+def _pairs(_question: Question, document: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((what, found) for what, found in document)
+
+
 def _flag(_question: Question, document: Any) -> bool:
     if not isinstance(document, bool):
         raise TypeError(document)
@@ -214,5 +222,6 @@ _READERS: Final[Mapping[str, Callable[[Question, Any], Any]]] = {
     "stack": _values,
     "steps": _count,
     "unreachable": _set,
+    "uses": _pairs,
     "writes_packet": _flag,
 }

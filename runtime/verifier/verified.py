@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import Final, final
 
 from runtime.errors import InternalError
-from runtime.spec import ContextField, Helper, MapSpec, ProgramSpec, ProgramType
+from runtime.spec import ContextField, Helper, MapSpec, ProgramSpec, ProgramType, digest
 from runtime.verifier.warned import Warned
 
 __all__ = ["Facts", "LoopBound", "Region", "VerifiedProgram"]
@@ -48,7 +48,8 @@ class Facts:
     `constants`: loads whose result is always that value (frozen data). `unreachable`: slots that no
     execution visits. `branches`: conditional jumps that always go one way. `stack`: bytes used below r10, by function start.
     `maps` are those that the code names, `maps_written` those whose elements it changes, by index; from the number of the
-    object's maps on, those inside its maps of maps.
+    object's maps on, those inside its maps of maps. `uses` is what the proof took for granted of extensions, in words, each with the
+    SHA-256 of its row: exactly the prototypes, context fields and kinds that the program uses (uses.py).
     """
 
     context_fields: Mapping[int, ContextField] = field(default_factory=dict)
@@ -70,6 +71,12 @@ class Facts:
     reads_random: bool = False
     reads_uninitialised_stack: bool = False
     steps: int = 0
+    uses: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, over all of `uses`."""
+        return digest(self.uses)
 
 
 @final
