@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self, final
 from runtime.errors import InputError, ObjectError, UnsupportedError
 from runtime.inventory import next_map_id, next_program_id
 from runtime.object import read_object
-from runtime.spec import ObjectSpec, ProgramSpec, ProgramType, Registry, Section
+from runtime.spec import MapSpec, ObjectSpec, ProgramSpec, ProgramType, Registry, Section
 from runtime.verifier import Facts, Policy, VerifiedProgram, verify
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class LoadedObject:
         maps: Mapping[str, Map] | None = None,
         folder: Path | None = None,
     ) -> None:
-
-        self.spec = spec
+        defined = (_defined(each, registry, cpus) for each in spec.maps)
+        self.spec = replace(spec, maps=tuple(defined))
         self.registry = registry
         self.engine = engine
         self.policy = policy
@@ -307,3 +308,9 @@ def program_type(registry: Registry, spec: ProgramSpec, override: str | None = N
 
 def _choices(programs: Mapping[str, Program]) -> str:
     return ", ".join(programs)
+def _defined(spec: MapSpec, registry: Registry, cpus: int) -> MapSpec:
+    """The definition as its kind wants it; raises UnsupportedError for kinds that are not known."""
+    define = registry.map_kind(spec.kind).define
+    return spec if define is None else define(spec, cpus)
+
+

@@ -14,7 +14,7 @@ from runtime.maps.formatted import formatted, formatted_section, is_section
 from runtime.maps.map import Map
 from runtime.spec import CType
 
-__all__ = ["dump", "dump_one", "fill", "format_one"]
+__all__ = ["dump", "dump_one", "fill", "format_one", "format_value"]
 
 _TEXT: Final = tuple(f"0x{byte:02x}" for byte in range(256))
 _BYTE: Final = {text: byte for byte in range(256) for text in (f"0x{byte:02x}", f"0x{byte:02X}", f"{byte:#x}")}
@@ -44,6 +44,11 @@ def format_one(raw: Map, key: bytes, value: bytes) -> dict[str, Any] | None:
         return None
     slots = _slots(raw, value)
     return _formatted(raw.typed.key_type, value_type, key, slots, per_cpu=raw.kind.per_cpu, plain=True)
+
+
+def format_value(ctype: CType, data: bytes, *, plain: bool = False) -> Any:
+    """Bytes as bpftool writes what BTF says of them: for JSON, or, when `plain`, for people."""
+    return formatted(ctype, data, plain=plain)
 
 
 def _slots(raw: Map, value: bytes) -> list[bytes]:

@@ -25,6 +25,7 @@ from runtime.spec import MapFlag, MapKind, MapOp, MapSpec, NativeFunction, TypeT
 
 __all__ = ["Map", "attach", "create", "possible_cpus"]
 
+_ENOTSUPP: Final = 524  # what the kernel says of operations that a kind does not have; it has no name in user space
 _FEW: Final = 64  # so many initial elements are not worth loading compiled code for
 _POSSIBLE: Final = Path("/sys/devices/system/cpu/possible")
 
@@ -73,6 +74,15 @@ class Map:
     def typed(self) -> TypedMap:
         """The same map over Python values."""
         return TypedMap(self)
+
+    @cached_property
+    def face(self) -> Any:
+        """What iteration and length are about: what the kind says (MapKind.face), else `typed`."""
+        return self.typed if self.kind.face is None else self.kind.face(self)
+
+    def call(self, native: NativeFunction, *words: int) -> int:
+        """Carry out one of the kind's `natives`: native(map, …, flags, env, words…); raises MapError (EBADF)."""
+        return self._run(native, caller(), *words)
 
     def lookup(self, key: bytes) -> bytes:
         """The value of a key, raw; raises MapError (ENOENT, EINVAL for a key of the wrong size, EPERM)."""
@@ -190,6 +200,7 @@ class Map:
         self.spec = spec
         self.types = types
         self.__dict__.pop("typed", None)
+        self.__dict__.pop("face", None)
         self.arena.append_description(describe(spec, types))
 
     def pin(self, path: Path) -> None:
@@ -236,9 +247,11 @@ class Map:
         return key in self.typed
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self.typed)
+        return iter(self.face)
 
     def __len__(self) -> int:
+        if self.kind.face is not None:
+            return len(self.face)
         if self.kind.bounded_array:
             return self.spec.max_entries
         if self.kind.snapshot is not None:
@@ -326,7 +339,7 @@ class Map:
             raise self._error(f"a key of {len(key)} bytes, not {self.spec.key_size}", EINVAL)
         address = getattr(self._scratch, "address", 0)
         if not address:
-            size = _round8(self.spec.key_size) + max(self.value_stride, self.spec.key_size)
+            size = max(8, _round8(self.spec.key_size) + max(self.value_stride, self.spec.key_size))
             self._scratch.buffer = (ctypes.c_uint64 * ((size + 7) // 8))()
             address = self._scratch.address = ctypes.addressof(self._scratch.buffer)
             memory.register(address, ctypes.sizeof(self._scratch.buffer), self._scratch.buffer)
@@ -337,7 +350,7 @@ class Map:
     def _op(self, op: MapOp) -> NativeFunction:
         found = self.kind.ops.get(op)
         if found is None:
-            raise self._error(op.value, EINVAL)
+            raise self._error(op.value, _ENOTSUPP)
         return found
 
     def _run(self, native: NativeFunction, *words: int) -> int:
@@ -352,7 +365,7 @@ class Map:
 
         kind = self.kind
         optional = [each for each in (kind.fill, kind.snapshot) if each is not None]
-        return library([kind.next_key, *kind.ops.values(), *optional])
+        return library([kind.next_key, *kind.ops.values(), *optional, *kind.natives])
 
     def _check_open(self) -> None:
         if self._holders <= 0:

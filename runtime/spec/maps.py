@@ -5,10 +5,10 @@ Not here: any kind, any memory. Kinds live in runtime/maps and in extensions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntFlag
-from typing import final
+from typing import Any, final
 
 from runtime.spec.prototype import MapOp, NativeFunction
 
@@ -70,6 +70,8 @@ class MapKind:
     by its number, and such maps cannot be made; the natives are then never called. `struct` names the object that a lookup
     gives in place of a value, a reference where the kind `acquires`; such an object is also what an update takes.
     `changed_by` are the names of the program types that may update or delete, where not all may.
+    `define` is define(spec, cpus) → spec, what a loader makes of an object's definition before the map is made. `face` makes of a
+    map what stands in place of its mapping face: iteration and length are asked of it; `natives` are what it calls (Map.call).
     """
 
     id: int
@@ -90,6 +92,9 @@ class MapKind:
     struct: str = ""
     acquires: bool = False
     changed_by: Mapping[MapOp, frozenset[str]] = field(default_factory=dict)
+    define: Callable[[MapSpec, int], MapSpec] | None = None
+    face: Callable[[Any], Any] | None = None
+    natives: tuple[NativeFunction, ...] = ()
 
 
 @final

@@ -12,7 +12,7 @@ from typing import Any, final
 from runtime.errors import UnsupportedError
 from runtime.isa import Code
 from runtime.spec.context import ContextLayout
-from runtime.spec.prototype import NativeFunction, Prototype
+from runtime.spec.prototype import Helper, NativeFunction, Prototype
 
 __all__ = ["AttachType", "LineInfo", "Parameter", "ProgramSpec", "ProgramType", "Section", "Signature", "Subprogram"]
 
@@ -41,8 +41,9 @@ class ProgramType:
     `driver` runs a batch: driver(batch, env) → count, a native that calls `call_program(ctx, env)` for each
     element; None for types that are only verified. `verdicts` names return values, for messages and reports.
     `legacy_packet_loads`: the packet loads of classic BPF are allowed. `prototypes` stand in place of those of the
-    helpers with these numbers. `attach_types` are the places to attach to, the default first; a row that `attached` made
-    is for one of them, named by `attach`. `refuses` are types of special fields (MapSpec.special) that no map of its programs has.
+    helpers with these numbers, `natives` in place of what carries them out. `attach_types` are the places to attach to,
+    the default first; a row that `attached` made is for one of them, named by `attach`. `refuses` are types of special
+    fields (MapSpec.special) that no map of its programs has.
     """
 
     name: str
@@ -55,9 +56,21 @@ class ProgramType:
     legacy_packet_loads: bool = False
     face: Callable[[Any], Any] | None = None
     prototypes: tuple[tuple[int, Prototype], ...] = ()
+    natives: tuple[tuple[int, NativeFunction], ...] = ()
     attach_types: tuple[AttachType, ...] = ()
     attach: AttachType | None = None
     refuses: tuple[str, ...] = ()
+
+    def own(self, helper: Helper) -> Helper:
+        """The helper as programs of this type have it."""
+        changes: dict[str, Any] = {}
+        for number, prototype in self.prototypes:
+            if number == helper.id:
+                changes["prototype"] = prototype
+        for number, native in self.natives:
+            if number == helper.id:
+                changes["native"] = native
+        return replace(helper, **changes) if changes else helper
 
     def attached(self, name: str = "") -> ProgramType:
         """This type for programs attached in that way, the first way when `name` is empty; raises UnsupportedError.

@@ -180,7 +180,8 @@ class Helper:
     `reads_clock`, `reads_random`, `reads_cpu` mark results that differ between machines: the kernel engine
     feeds them from the same source as ours. `moves_packet`: changes where the packet starts or ends.
     `writes_packet`: stores into the packet on the program's behalf. `map_types` are the UAPI numbers of the map types
-    that a helper takes which is only verified. `callback` is the contract of the function that the helper takes.
+    that a helper without a `map_op` takes; a `native` without any takes all. `callback` is the contract of the function
+    that the helper takes.
     """
 
     id: int

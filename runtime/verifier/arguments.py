@@ -165,7 +165,8 @@ def _map(platform: Platform, value: Value, helper: Helper, position: int) -> Fai
     if op is None:
         if helper.callback is not None and helper.callback.elements and spec.kind not in helper.map_types:
             return _bad(f"bpf_{helper.name} does not visit maps of type {kind.name}, which {spec.name!r} is")
-        if helper.native or helper.builtin or spec.kind in helper.map_types:
+        anything = not helper.map_types and (helper.native or helper.builtin)
+        if anything or spec.kind in helper.map_types:
             return None
         return _bad(f"bpf_{helper.name} does not take a map of type {kind.name}, which {spec.name!r} is")
     found = op is MapOp.LOOKUP and (kind.value_is in _LOOKED_UP or kind.struct)

@@ -37,7 +37,7 @@ class Platform:
     """
 
     __slots__ = (
-        "_inner", "_prototypes", "_structs", "kinds", "maps", "own", "policy", "program_type", "registry", "spec", "structs",
+        "_inner", "_structs", "kinds", "maps", "own", "policy", "program_type", "registry", "spec", "structs",
     )  # fmt: skip
 
     def __init__(
@@ -52,7 +52,6 @@ class Platform:
             raise InternalError(f"{program_type.context.region} of more than {MAX_LENGTH} bytes are not foreseen")
         self.spec = spec
         self.program_type = program_type
-        self._prototypes = dict(program_type.prototypes)
         self.own = len(maps)
         outer = [index for index, each in enumerate(maps) if each.inner is not None]
         self._inner = {index: self.own + place for place, index in enumerate(outer)}
@@ -64,12 +63,11 @@ class Platform:
         self.kinds: tuple[MapKind | None, ...] = tuple(_kind(registry, each) for each in self.maps)
 
     def helper(self, number: int) -> Helper | None:
-        """The helper, if programs of this type may call it, with the prototype that it has for them."""
+        """The helper, if programs of this type may call it, with the prototype and the native that it has for them."""
         if number not in self.program_type.helpers:
             return None
         helper = self.registry.helper(number)
-        own = self._prototypes.get(number)
-        return helper if helper is None or own is None else replace(helper, prototype=own)
+        return None if helper is None else self.program_type.own(helper)
 
     def arguments(self, number: int) -> int:
         """How many arguments a helper takes; all five when it is not known."""

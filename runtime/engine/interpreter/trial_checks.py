@@ -131,8 +131,17 @@ class Checks:
     def _value_at(self, address: int) -> bool:
         return any(start <= address < start + size for start, (_, _, size) in self._origins.values.items())
 
+    def _record_at(self, address: int) -> tuple[int, int] | None:
+        """The memory that a helper gave which holds that address, or ends not far before: address and size."""
+        records = self._origins.records.items()
+        start = max((each for each, size in records if each <= address < each + size + _MARGIN), default=None)
+        return None if start is None else (start, self._origins.records[start])
+
     def _in_map(self, address: int, size: int, instruction: Load | Store | Atomic, verb: str) -> str | None:
         values = self._origins.values
+        if (record := self._record_at(address)) is not None and not self._value_at(address):
+            past = address + size - record[0] - record[1]
+            return f"{verb} {counted(min(size, past))} past the end of a record of {record[1]}" if past > 0 else None
         owner = next((each for each in self._code.maps if 0 <= address - each.address < each.arena.size), None)
         if any(start <= address and address + size <= start + length for start, (_, _, length) in values.items()):
             if verb == "writes" and owner and (owner.spec.frozen or owner.spec.flags & MapFlag.RDONLY_PROG):
@@ -207,7 +216,8 @@ class Checks:
         for start, (_, _, size) in self._origins.values.items():
             if start <= address < start + size:
                 return start + size - address
-        return None
+        record = self._record_at(address)
+        return None if record is None else max(0, record[0] + record[1] - address)
 
     def feared(self, machine: Machine, instruction: Instruction, r: Registers) -> str | None:
         """At the instruction that the verifier rejects: whether what it fears happens now."""

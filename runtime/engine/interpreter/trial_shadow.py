@@ -22,7 +22,7 @@ from runtime.isa import (
     Store,
 )
 from runtime.native import memory
-from runtime.spec import ContextField, FieldKind, MapOp
+from runtime.spec import ArgType, ContextField, FieldKind, MapOp, ReturnType
 
 if TYPE_CHECKING:
     from runtime.engine.interpreter.machine import Code, Machine, Registers
@@ -78,6 +78,7 @@ class Origins:
         self._edges = edges
         self.missed: list[tuple[str, bytes]] = []
         self.values: dict[int, tuple[str, bytes, int]] = {}
+        self.records: dict[int, int] = {}  # what helpers gave to be filled: address and size, until it is given back
         self._spilled: dict[int, tuple[Origin | None, int]] = {}
         self.moves = 0
         self.moved_by = ""
@@ -140,6 +141,7 @@ class Origins:
         if helper.prototype.invalidates_packet:
             self.moves += 1
             self.moved_by = f"bpf_{helper.name}"
+        self._reserved(helper, before, r)
         if helper.map_op not in (MapOp.LOOKUP, MapOp.LOOKUP_PERCPU):
             return
         owner = self._code.by_address.get(before[1])
@@ -150,3 +152,15 @@ class Origins:
             self.values[r[0]] = owner.spec.name, key, owner.spec.value_size
         else:
             self.missed.append((owner.spec.name, key))
+
+    def _reserved(self, helper: Helper, before: Registers, r: Registers) -> None:
+        """Note memory that the call gave, or took back."""
+        for position, arg in enumerate(helper.prototype.args, 1):
+            if arg.type is ArgType.ALLOC_MEMORY and arg.releases:
+                self.records.pop(before[position], None)
+            elif (
+                arg.type is ArgType.CONST_ALLOC_SIZE
+                and helper.prototype.ret is ReturnType.ALLOC_MEMORY_OR_NULL
+                and r[0]
+            ):
+                self.records[r[0]] = before[position]
