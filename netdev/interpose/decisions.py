@@ -1,0 +1,109 @@
+"""What may be said about a socket call, and the shape of those who say it.
+
+Not here: policies. They are whoever's who asks for the supervision.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+from typing import Protocol, final
+
+from netdev.interpose.record import SocketCall, SocketEvent
+
+__all__ = ["ALLOW", "Action", "Decision", "Fact", "NativePolicy", "Policy"]
+
+
+class Action(IntEnum):
+    """ALLOW: make the call with the addresses that now stand in the record. DENY: fail it. ASK: a native policy does not
+    know; its `decide` in Python is asked instead, with the record as the native one left it."""
+
+    ALLOW = 0
+    DENY = 1
+    ASK = 2
+
+
+class Fact(IntFlag):
+    """What has to be read for a record beyond the process, thread, user, group, the socket and its addresses."""
+
+    NONE = 0
+    COMM = 1
+    CGROUP_ID = 2
+    COOKIE = 4
+    NETNS_COOKIE = 8
+    OPTIONS = 16  # BOUND_IF, MARK, PRIORITY, STATE
+    ENDS = 32  # LOCAL, REMOTE
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is to become of a call. `errno` is what a denied one fails with; `redirected`: it goes elsewhere now."""
+
+    action: Action
+    errno: int = errno.EPERM
+    redirected: bool = False
+
+    @property
+    def word(self) -> int:
+        """The decision as native policies return it: action | errno << 8 | redirected << 24."""
+        return self.action | (self.errno << 8 if self.action is Action.DENY else 0) | self.redirected << 24
+
+    @classmethod
+    def of(cls, word: int) -> Decision:
+        """The decision that a word says; a denial without an errno is EPERM. Unknown actions are denials."""
+        action = Action(word & 0xFF) if word & 0xFF in tuple(Action) else Action.DENY
+        return cls(action, word >> 8 & 0xFFFF or errno.EPERM, redirected=bool(word >> 24 & 1))
+
+
+ALLOW = Decision(Action.ALLOW)
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NativePolicy:
+    """A policy as machine code.
+
+    `function` is the address of `word function(record, env)` in the C convention of 64-bit words, where record has
+    EVENT_ROOM bytes, and returns Decision.word. It is called by several threads at once, each with a record of its own.
+    `env` is handed to it. `wants`: the calls that it answers for; others go to `Policy.decide`.
+    """
+
+    function: int
+    env: int
+    wants: frozenset[SocketCall]
+
+
+class Policy(Protocol):
+    """Who decides. Called by several threads at once. The attributes are read once, when supervision begins.
+
+    `wants`: calls that are of interest; others are not even seen. `needs`: facts that records are to have.
+    `native`: the same policy as machine code, or None.
+    """
+
+    @property
+    def wants(self) -> frozenset[SocketCall]:
+        """Calls that are of interest."""
+        ...
+
+    @property
+    def needs(self) -> Fact:
+        """Facts beyond the usual ones."""
+        ...
+
+    @property
+    def native(self) -> NativePolicy | None:
+        """The policy as machine code."""
+        ...
+
+    def decide(self, event: SocketEvent) -> Decision:
+        """Decide about a call; `address` (of SENDMSG `source` too) may be rewritten. The record is gone when this returns."""
+        ...
+
+    def done(self, event: SocketEvent, result: int) -> None:
+        """Told after a call that `decide` was asked about, with what it returned (or minus its errno).
+
+        Also told of ESTABLISHED_… and CLOSED. Calls that the native policy decided are only in the supervisor's log.
+        """
+        ...
