@@ -57,10 +57,10 @@ def library(functions: Iterable[AnyNative]) -> Library:
     """
     exported = natives(functions)
     everything = closure(exported)
-    key = tuple(sorted(f"{each.symbol} {own_digest(each)}" for each in exported))
+    key = *sorted(each.symbol for each in exported), *(own_digest(each) for each in everything)
     with _making:
         if key not in _libraries:
-            name = f"{disk.key('library', llvm.host(), *key, *(own_digest(each) for each in everything))}.o"
+            name = f"{disk.key('library', llvm.host(), *key)}.o"
             data = disk.load(name)
             if data is None:
                 data = _compile(exported, everything)

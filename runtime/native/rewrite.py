@@ -19,6 +19,7 @@ __all__ = ["addressed", "wrapping"]
 
 _SIGN: Final = 1 << 63
 _MASK: Final = (1 << 64) - 1
+_CODE: Final = ("co_code", "co_consts", "co_names", "co_varnames")
 _WRAPS: Final = (ast.Add, ast.Sub, ast.Mult, ast.LShift)
 
 
@@ -45,8 +46,19 @@ def _parse(function: FunctionType) -> ast.FunctionDef:
     definition.returns = None
     for argument in definition.args.args:
         argument.annotation = None
+    if not _says(tree, function.__code__):
+        raise InternalError(
+            f"native {function.__qualname__}: its source has changed since it was imported: load it again"
+        )
     ast.increment_lineno(tree, function.__code__.co_firstlineno - 1)
     return definition
+
+
+def _says(tree: ast.Module, code: CodeType) -> bool:
+    """Whether the one function of a module is what was compiled before."""
+    whole = compile(tree, code.co_filename, "exec", dont_inherit=True)
+    found = next(each for each in whole.co_consts if isinstance(each, CodeType))
+    return all(getattr(found, name) == getattr(code, name) for name in _CODE)
 
 
 def _rebuild(function: FunctionType, definition: ast.FunctionDef, scope: dict[str, Any]) -> FunctionType:

@@ -67,7 +67,7 @@ def test_a_native_is_never_made_of_source_that_is_not_its_own(module: ModuleType
     with pytest.raises(InternalError, match=r"inner: its source has changed since it was imported: load it again"):
         module.inner(4)
     with pytest.raises(InternalError, match=r"inner: its source has changed"):
-        library([module.outer])
+        library([module.inner])
     assert not list(empty_cache.glob("*.o"))
     importlib.reload(module)
     assert library([module.outer])[module.outer](4) == module.outer(4) == 30
