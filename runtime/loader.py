@@ -207,7 +207,7 @@ class Program:
         self.owner = owner
         self.spec = spec
         self.id = next_program_id()
-        self._executables: dict[str, Executable] = {}
+        self._executables: dict[tuple[str, bool], Executable] = {}
 
     @property
     def name(self) -> str:
@@ -249,19 +249,22 @@ class Program:
                     f"program {self.name!r} calls bpf_{helper.name}: it is verified, and nothing here carries out that helper"
                 )
 
-    def executable(self, engine: str | None = None) -> Executable:
-        """The program, ready to run on that engine; what its tail calls may reach is made ready too."""
+    def executable(self, engine: str | None = None, *, origins: bool = False) -> Executable:
+        """The program, ready to run on that engine; what its tail calls may reach is made ready too.
+
+        `origins`: made so that it leaves in the environment where its result came from (Env.ORIGIN).
+        """
         self.require_driver()
         from runtime.engine import engine_named  # engines are heavy: only who runs a program pays for one
 
         wanted = engine or self.owner.engine
-        ready = self._executables.get(wanted)
+        ready = self._executables.get((wanted, origins))
         if ready is None:
             self._require_natives()
-            ready = engine_named(wanted).load(self.verified, self.maps, program_id=self.id)
-            self._executables[wanted] = ready
+            ready = engine_named(wanted).load(self.verified, self.maps, program_id=self.id, origins=origins)
+            self._executables[wanted, origins] = ready
             for target in self.owner.tail_call_targets():
-                target.executable(wanted)
+                target.executable(wanted, origins=origins)
         return ready
 
     def close(self) -> None:
@@ -306,11 +309,11 @@ def program_type(registry: Registry, spec: ProgramSpec, override: str | None = N
     return registry.program_type(row.program_type, row.attach_type)
 
 
-def _choices(programs: Mapping[str, Program]) -> str:
-    return ", ".join(programs)
 def _defined(spec: MapSpec, registry: Registry, cpus: int) -> MapSpec:
     """The definition as its kind wants it; raises UnsupportedError for kinds that are not known."""
     define = registry.map_kind(spec.kind).define
     return spec if define is None else define(spec, cpus)
 
 
+def _choices(programs: Mapping[str, Program]) -> str:
+    return ", ".join(programs)

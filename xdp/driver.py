@@ -12,7 +12,7 @@ from typing import Final
 from runtime.native import call_program, load32, load64, memcpy, memeq, native, stack_alloc, store32, store64
 from runtime.spec import Env
 
-__all__ = ["BATCH_SIZE", "HARD_SIZE", "RING", "Batch", "drive"]
+__all__ = ["BATCH_SIZE", "HARD_SIZE", "RING", "Batch", "drive", "drive_with_origins"]
 
 
 class Batch(IntEnum):
@@ -23,6 +23,7 @@ class Batch(IntEnum):
     SLOTS: memory for slots. KEEP: 0 uses RING slots in turn, STRIDE bytes apart, else each frame has its own.
     OUT_OFFSETS: u64 array, written: where the frame starts now, from SLOTS. OUT_LENGTHS: u32 array, written. MODIFIED: frames changed, added up.
     TARGETS: u64 array, written: interface that a redirect named, or what it said of a broadcast (xdp/maps.py); 0 without one.
+    ORIGINS: u64 array, written by `drive_with_origins`: Env.ORIGIN as the program left it.
     """
 
     BASE = 0
@@ -41,9 +42,10 @@ class Batch(IntEnum):
     MODIFIED = 104
     TARGETS = 112
     STRIDE = 120
+    ORIGINS = 128
 
 
-BATCH_SIZE: Final = 128
+BATCH_SIZE: Final = 136
 RING: Final = 8
 """So many frames run before they are compared with what they were: by then the program's stores have left the
 processor's store buffer, and wide loads need not wait for narrow stores. A power of two."""
@@ -64,6 +66,7 @@ _OUT_LENGTHS: Final = 96
 _MODIFIED: Final = 104
 _TARGETS: Final = 112
 _STRIDE: Final = 120
+_ORIGINS: Final = 128
 
 _CTX_DATA: Final = 0
 _CTX_DATA_END: Final = 8
@@ -86,6 +89,7 @@ _LONG: Final = 256  # from here on the C library copies and compares faster
 _ENV_CLOCK: Final = int(Env.CLOCK)
 _ENV_TAIL_CALLS: Final = int(Env.TAIL_CALLS)
 _ENV_TARGET: Final = int(Env.EXTENSION)
+_ENV_ORIGIN: Final = int(Env.ORIGIN)
 _MAX_TAIL_CALLS: Final = 33
 
 
@@ -180,8 +184,8 @@ def _changed(batch: int, first: int, end: int) -> int:
 
 
 @native
-def drive(batch: int, env: int) -> int:
-    """Run the program on every frame of the batch; returns how many there were."""
+def _drive(batch: int, env: int, explain: int) -> int:
+    """Run the program on every frame of the batch; returns how many there were. `explain`: note what it says of its result."""
     ctx = stack_alloc(_CTX_SIZE)
     store64(ctx + _CTX_IFINDEX, load64(batch + _IFINDEX))
     store64(ctx + _CTX_QUEUE, load64(batch + _QUEUE))
@@ -198,6 +202,7 @@ def drive(batch: int, env: int) -> int:
     slot = slots
     returns = load64(batch + _RETURNS)
     targets = load64(batch + _TARGETS)
+    origins = load64(batch + _ORIGINS)
     modified = 0
     for i in range(count):
         source = base + load64(offsets + 8 * i)
@@ -209,6 +214,8 @@ def drive(batch: int, env: int) -> int:
         _enter(ctx, env, data, caplen, slot, load64(timestamps + 8 * i))
         store32(returns + 4 * i, call_program(ctx, env))
         store64(targets + 8 * i, load64(env + _ENV_TARGET))
+        if explain != 0:
+            store64(origins + 8 * i, load64(env + _ENV_ORIGIN))
         if copy != 0:
             _leave(ctx, batch, i)
             turn = i + 1 & (RING - 1)
@@ -219,3 +226,15 @@ def drive(batch: int, env: int) -> int:
         modified += _changed(batch, count & -RING, count)
     store64(batch + _MODIFIED, load64(batch + _MODIFIED) + modified)
     return count
+
+
+@native
+def drive(batch: int, env: int) -> int:
+    """Run the program on every frame of the batch; returns how many there were."""
+    return _drive(batch, env, 0)
+
+
+@native
+def drive_with_origins(batch: int, env: int) -> int:
+    """The same for a program that keeps origins: they are noted, too."""
+    return _drive(batch, env, 1)

@@ -15,7 +15,7 @@ from runtime.helpers import CORE_HELPERS
 from runtime.maps import CORE_MAP_KINDS
 from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
-from xdp.driver import drive
+from xdp.driver import drive, drive_with_origins
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
 from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS, LINUX_STRUCTS
 from xdp.maps import XDP_MAP_KINDS
@@ -46,6 +46,7 @@ XDP_EXTENSION: Final = Extension(
             context=XDP_MD,
             helpers=XDP_HELPER_NUMBERS,
             driver=drive,
+            origin_driver=drive_with_origins,
             verdicts=VERDICTS,
             face=_face,
             attach_types=(

@@ -120,8 +120,9 @@ class _OnTrial:
         self._trial = trial
         self.facts = facts
 
-    def executable(self, _engine: str | None = None) -> Trial:
+    def executable(self, _engine: str | None = None, *, origins: bool = False) -> Trial:
         """The trial itself."""
+        del origins
         return self._trial
 
 

@@ -36,8 +36,13 @@ class Engine(Protocol):
 
     name: str
 
-    def load(self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0) -> Executable:
-        """Make a program ready, with its object's maps by index; raises UnsupportedError for what it cannot run."""
+    def load(
+        self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0, origins: bool = False
+    ) -> Executable:
+        """Make a program ready, with its object's maps by index; raises UnsupportedError for what it cannot run.
+
+        `origins`: it leaves in the environment where its result came from (Env.ORIGIN).
+        """
         ...
 
 

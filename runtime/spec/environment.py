@@ -20,6 +20,7 @@ class Env(IntEnum):
     PRINTK, PRINTK_SIZE: address and size of the ring for trace_printk (0: none). PRINTK_HEAD: bytes ever written.
     SOCKET_COOKIE, PID_TGID, UID_GID: facts of the calling task, for hooks that have one.
     OWNER: what this worker writes into a lock that it holds, process id << 32 | a number that is not 0.
+    ORIGIN: what a program that was made to keep origins says of its result: program id << 32 | slot of the instruction + 1.
     EXTENSION: the first of 32 words that belong to the program type's extension.
     """
 
@@ -38,6 +39,7 @@ class Env(IntEnum):
     SOCKET_COOKIE = 96
     CLOCK_READS = 104
     OWNER = 112
+    ORIGIN = 120
     EXTENSION = 128
 
 

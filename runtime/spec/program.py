@@ -39,7 +39,8 @@ class ProgramType:
     `linux_type` is the UAPI number, or None where Linux has no such type. `helpers` are the numbers that its
     programs may call. `returns` are the inclusive bounds that r0 must keep at exit, or None for any 32-bit value.
     `driver` runs a batch: driver(batch, env) → count, a native that calls `call_program(ctx, env)` for each
-    element; None for types that are only verified. `verdicts` names return values, for messages and reports.
+    element; None for types that are only verified. `origin_driver` does the same and notes the Env.ORIGIN of each element; None: there
+    is none. `verdicts` names return values, for messages and reports.
     `legacy_packet_loads`: the packet loads of classic BPF are allowed. `prototypes` stand in place of those of the
     helpers with these numbers, `natives` in place of what carries them out. `attach_types` are the places to attach to,
     the default first; a row that `attached` made is for one of them, named by `attach`. `refuses` are types of special
@@ -52,6 +53,7 @@ class ProgramType:
     helpers: frozenset[int]
     returns: tuple[int, int] | None = None
     driver: NativeFunction | None = None
+    origin_driver: NativeFunction | None = None
     verdicts: tuple[tuple[int, str], ...] = ()
     legacy_packet_loads: bool = False
     face: Callable[[Any], Any] | None = None

@@ -59,7 +59,8 @@ class BatchResult:
 
     `frames` are the frames as the program left them (only when they were kept); `targets[i]` is the interface that a
     redirect named in its lower half, a broadcast in its upper one. `modified` counts those that differ.
-    `run_ns` is the time inside the native call. Arrays and memory are overwritten by the next batch of the same hook.
+    `run_ns` is the time inside the native call. `origins[i]`, of a hook that keeps them, says which instruction the result came
+    from (Env.ORIGIN). Arrays and memory are overwritten by the next batch of the same hook.
     """
 
     returned: NDArray[np.uint32]
@@ -67,6 +68,7 @@ class BatchResult:
     targets: NDArray[np.uint64]
     modified: int
     run_ns: int
+    origins: NDArray[np.uint64] | None = None
 
     @property
     def verdicts(self) -> NDArray[np.uint32]:
@@ -83,8 +85,8 @@ class Runnable(Protocol):
         """What is known of it."""
         ...
 
-    def executable(self, engine: str | None = None) -> Executable:
-        """The program, ready to run."""
+    def executable(self, engine: str | None = None, *, origins: bool = False) -> Executable:
+        """The program, ready to run; made so that it keeps origins."""
         ...
 
 
@@ -103,8 +105,10 @@ class Hook:
         seed: int = 0,
         clock: ClockMode = ClockMode.PACKET,
         keep: bool = False,
+        origins: bool = False,
     ) -> None:
-        self._executable = program.executable(engine)
+        self._executable = program.executable(engine, origins=True) if origins else program.executable(engine)
+        self._origins = origins
         self._copies = keep or may_write(program)
         self._keep = keep
         self.environment = Environment(cpu=cpu, seed=seed, clock=clock)
@@ -156,6 +160,7 @@ class Hook:
             targets=arrays.targets[:count],
             modified=int(self._record[Batch.MODIFIED // 8]),
             run_ns=run_ns,
+            origins=arrays.origins[:count] if self._origins else None,
         )
 
     def _drive(self) -> int:
@@ -185,6 +190,7 @@ class Hook:
             self._set(Batch.OUT_OFFSETS, _address(arrays.out_offsets))
             self._set(Batch.OUT_LENGTHS, _address(arrays.out_lengths))
             self._set(Batch.TARGETS, _address(arrays.targets))
+            self._set(Batch.ORIGINS, _address(arrays.origins) if self._origins else 0)
 
     def close(self) -> None:
         """Withdraw the hook's memory from natives."""
@@ -201,6 +207,7 @@ class _Arrays:
         self.out_offsets = np.zeros(count, np.uint64)
         self.out_lengths = np.zeros(count, np.uint32)
         self.targets = np.zeros(count, np.uint64)
+        self.origins = np.zeros(count, np.uint64)
 
 
 def _address(array: NDArray[Any]) -> int:
@@ -223,7 +230,7 @@ class _visible:  # noqa: N801  a context manager
     def __init__(self, batch: FrameBatch, arrays: _Arrays, slots: NDArray[np.uint8]) -> None:
         low = int(batch.offsets.min()) if len(batch) else 0
         high = int((batch.offsets + batch.caplens).max()) if len(batch) else 0
-        written = (arrays.returned, arrays.out_offsets, arrays.out_lengths, arrays.targets, slots)
+        written = (arrays.returned, arrays.out_offsets, arrays.out_lengths, arrays.targets, arrays.origins, slots)
         known = (batch.offsets, batch.caplens, batch.timestamps, *written)
         spans = [(batch.base + low, high - low), *((_address(each), each.nbytes) for each in known)]
         self._spans = [(address, size) for address, size in spans if size]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, final
 
 from runtime.engine.interpreter.calls import PROGRAMS
 from runtime.engine.interpreter.machine import Code, Machine
+from runtime.engine.interpreter.origins import WORDS, keeping
 from runtime.engine.interpreter.steps import steps
 from runtime.errors import InternalError
 from runtime.native.intrinsics import bound
@@ -25,10 +26,16 @@ __all__ = ["InterpreterEngine", "InterpreterExecutable"]
 class InterpreterExecutable:
     """A program as a tuple of steps. Threads may drive it at the same time, each with its environment."""
 
-    def __init__(self, program: VerifiedProgram, maps: Sequence[Map], program_id: int) -> None:
+    def __init__(
+        self, program: VerifiedProgram, maps: Sequence[Map], program_id: int, *, origins: bool = False
+    ) -> None:
         self._code = Code(program, maps)
         self._code.steps = steps(self._code)
-        self._driver = program.program_type.driver
+        if origins:
+            self._code.steps = keeping(program, self._code.steps, program_id)
+            self._code.words = WORDS
+        kind = program.program_type
+        self._driver = kind.origin_driver if origins else kind.driver
         self._id = program_id
         if program_id:
             PROGRAMS[program_id] = self._code
@@ -64,10 +71,12 @@ class InterpreterEngine:
 
     name = "interpreter"
 
-    def load(self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0) -> InterpreterExecutable:
+    def load(
+        self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0, origins: bool = False
+    ) -> InterpreterExecutable:
         """Make steps of a program, bound to its maps, given by index.
 
-        `program_id` is the process-wide number under which tail calls reach it; 0: none do. Raises
-        UnsupportedError for what this engine cannot run.
+        `program_id` is the process-wide number under which tail calls reach it; 0: none do. `origins`: it leaves in the
+        environment where its result came from (Env.ORIGIN). Raises UnsupportedError for what this engine cannot run.
         """
-        return InterpreterExecutable(program, maps, program_id)
+        return InterpreterExecutable(program, maps, program_id, origins=origins)

@@ -26,22 +26,24 @@ RETURN: Final = -1
 _FRAME: Final = 512
 _STEP_LIMIT: Final = 1 << 32
 _KEY_ROOM: Final = 8
+_REGISTERS: Final = 11
 
 Registers = list[int]
-"""r0 to r10, unsigned words."""
+"""r0 to r10, unsigned words; what comes behind them is the code's own (Code.words)."""
 Step = Callable[["Machine", Registers], int]
 """One instruction: changes registers and memory, returns the slot of the next."""
 
 
 @final
 class Code:
-    """A program's steps by slot, and its maps by index and by address."""
+    """A program's steps by slot, and its maps by index and by address; `words` of registers go with a call."""
 
     def __init__(self, program: VerifiedProgram | Suspect, maps: Sequence[Map]) -> None:
         self.program = program
         self.maps = tuple(maps)
         self.by_address: Mapping[int, Map] = {each.address: each for each in maps}
         self.steps: Sequence[Step] = ()
+        self.words = _REGISTERS
 
     def map_at(self, address: int) -> Map:
         """The map that a register names; raises InternalError, for a verified program names no other."""
@@ -75,7 +77,7 @@ class Machine:
 
     def call(self, code: Code, start: int, arguments: Sequence[int]) -> int:
         """Run the function that starts at a slot, with up to five words, in a frame of zeroes; returns r0."""
-        registers = [0, *arguments] + [0] * (10 - len(arguments))
+        registers = [0, *arguments] + [0] * (code.words - 1 - len(arguments))
         registers[10] = self._frame() + _FRAME
         self.depth += 1
         try:

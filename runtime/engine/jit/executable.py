@@ -11,6 +11,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final, final
 
 from runtime.engine.jit.link import Image, image, listing
+from runtime.engine.jit.lower_origins import NUMBER
 from runtime.engine.jit.operations import address_of
 from runtime.engine.jit.unit import MapShape
 from runtime.engine.programs import PROGRAMS
@@ -30,8 +31,11 @@ _DRIVE: Final = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 class JitExecutable:
     """A program as machine code, bound to its maps. Threads may drive it at the same time, each with its environment."""
 
-    def __init__(self, program: VerifiedProgram, maps: Sequence[Map], program_id: int) -> None:
+    def __init__(
+        self, program: VerifiedProgram, maps: Sequence[Map], program_id: int, *, origins: bool = False
+    ) -> None:
         self._program = program
+        self._origins = origins
         self._shapes = tuple(MapShape(each.spec, each.kind) for each in maps)
         self._maps = tuple(maps)  # compiled code holds their addresses
         self._lock = Lock()
@@ -39,7 +43,7 @@ class JitExecutable:
         self._entry = 0
         self._id = program_id
         self._drive: Callable[[int, int], int] | None = None
-        first = image(program, self._shapes, driven=program.program_type.driver is not None)
+        first = image(program, self._shapes, driven=program.program_type.driver is not None, origins=origins)
         address = self._load(first)
         if program.program_type.driver is None:
             self._entry = address
@@ -54,6 +58,7 @@ class JitExecutable:
     def _load(self, unit: Image) -> int:
         imports = {f"map{index}": self._maps[index].address for index in unit.maps}
         imports |= {each.symbol: address_of(each) for each in unit.operations}
+        imports |= {NUMBER: self._id << 32} if unit.numbered else {}
         loaded = llvm.load(unit.data, imports=imports, exports=[unit.symbol])
         self._loaded.append(loaded)
         return loaded.address(unit.symbol)
@@ -76,7 +81,7 @@ class JitExecutable:
         """Where the program alone starts, a C function u64 (context*, environment*); compiled when first asked for."""
         with self._lock:
             if not self._entry:
-                self._entry = self._load(image(self._program, self._shapes, driven=False))
+                self._entry = self._load(image(self._program, self._shapes, driven=False, origins=self._origins))
             return self._entry
 
     def ir(self) -> str:
@@ -104,10 +109,12 @@ class JitEngine:
 
     name = "jit"
 
-    def load(self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0) -> JitExecutable:
+    def load(
+        self, program: VerifiedProgram, maps: Sequence[Map], *, program_id: int = 0, origins: bool = False
+    ) -> JitExecutable:
         """Compile a program, or find it in the cache, and bind it to its maps, given by index.
 
-        `program_id` is the process-wide number under which tail calls reach it; 0: none do. Raises
-        UnsupportedError for what this engine cannot run.
+        `program_id` is the process-wide number under which tail calls reach it; 0: none do. `origins`: it leaves in the
+        environment where its result came from (Env.ORIGIN). Raises UnsupportedError for what this engine cannot run.
         """
-        return JitExecutable(program, maps, program_id)
+        return JitExecutable(program, maps, program_id, origins=origins)

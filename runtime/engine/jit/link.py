@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, final
 
 from runtime.engine.jit.lower import DRIVE, ENTRY, lower
+from runtime.engine.jit.lower_origins import NUMBER, Tracker
 from runtime.engine.jit.unit import MapShape, Operation, Unit
+from runtime.engine.origins import origins as origins_of
 from runtime.errors import InternalError
 from runtime.native import cache as disk
 from runtime.native import llvm
@@ -25,21 +27,25 @@ __all__ = ["Image", "image", "listing"]
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An object file with one external function, `symbol`, that wants the addresses of maps (by index) and operations."""
+    """An object file with one external function, `symbol`, that wants the addresses of maps (by index) and operations.
+
+    `numbered`: it wants the program's number, too.
+    """
 
     symbol: str
     data: bytes
     maps: frozenset[int]
     operations: tuple[Operation, ...]
     tail_calls: bool
+    numbered: bool = False
 
 
-def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -> Image:
-    """The program inside its type's driver, or alone; from the cache, or compiled now.
+def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool, origins: bool = False) -> Image:
+    """The program inside its type's driver, or alone; from the cache, or compiled now. `origins`: it says where results come from.
 
     Raises UnsupportedError for what this engine cannot run.
     """
-    unit, text = _text(program, maps, driven=driven)
+    unit, text = _text(program, maps, driven=driven, origins=origins)
     digests = [own_digest(each) for each in closure(unit.callees)]
     name = f"{disk.key('program', llvm.host(), text, *digests)}.o"
     data = disk.load(name)
@@ -54,6 +60,7 @@ def image(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -
         maps=frozenset(unit.used_maps),
         operations=tuple(unit.operations.values()),
         tail_calls=unit.tail_calls,
+        numbered=origins,
     )
 
 
@@ -64,12 +71,15 @@ def listing(program: VerifiedProgram, maps: Sequence[MapShape]) -> tuple[str, st
     return str(module), llvm.assembly(module)
 
 
-def _text(program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool) -> tuple[Unit, str]:
-    driver = program.program_type.driver if driven else None
+def _text(
+    program: VerifiedProgram, maps: Sequence[MapShape], *, driven: bool, origins: bool = False
+) -> tuple[Unit, str]:
+    kind = program.program_type
+    driver = (kind.origin_driver if origins else kind.driver) if driven else None
     if driven and driver is None:
-        raise InternalError(f"program type {program.program_type.name} has no driver")
+        raise InternalError(f"program type {kind.name} has no driver{' for origins' if origins else ''}")
     unit = Unit(maps)
-    return unit, lower(program, unit, driver=driver)
+    return unit, lower(program, unit, driver=driver, tracker=Tracker(origins_of(program)) if origins else None)
 
 
 def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
@@ -82,7 +92,7 @@ def _module(name: str, unit: Unit, text: str, *, driven: bool) -> Any:
     llvm.link(module, [bitcode(each) for each in closure(unit.callees)])
     llvm.internalise(module, {symbol})
     llvm.optimise(module, vectorise=False)  # frames differ: what little could be vectorised became slower
-    missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps} - unit.operations.keys()
+    missing = llvm.unresolved(module) - {f"map{index}" for index in unit.used_maps} - unit.operations.keys() - {NUMBER}
     if missing:
         raise InternalError(f"program {name} would need {', '.join(sorted(missing))}")
     llvm.debug("ir", name, lambda: str(module))

@@ -12,6 +12,7 @@ from runtime.engine.jit.flow import Block, blocks
 from runtime.engine.jit.lower_alu import byte_swap, condition, move_signed, negate, operate
 from runtime.engine.jit.lower_calls import FUNCTION_WORDS, call_helper, call_local, function_name
 from runtime.engine.jit.lower_memory import atomic, load, store
+from runtime.engine.jit.lower_origins import Tracker
 from runtime.engine.jit.scopes import SCOPES
 from runtime.engine.jit.unit import Unit
 from runtime.errors import UnsupportedError
@@ -75,29 +76,32 @@ ret i64 %r
 """
 
 
-def lower(program: VerifiedProgram, unit: Unit, *, driver: NativeFunction | None) -> str:
+def lower(
+    program: VerifiedProgram, unit: Unit, *, driver: NativeFunction | None, tracker: Tracker | None = None
+) -> str:
     """The program's IR, without its natives.
 
     With a driver, its one external function is i64 @drive(i64 batch, i64 environment), the driver around the
-    program; without one, i64 @entry(ptr context, ptr environment), the program alone. Raises UnsupportedError for what
-    this engine cannot run.
+    program; without one, i64 @entry(ptr context, ptr environment), the program alone. With a tracker it keeps origins. Raises
+    UnsupportedError for what this engine cannot run.
     """
-    functions = [_function(program, unit, start) for start in _starts(program)]
+    functions = [_function(program, unit, start, tracker) for start in _starts(program)]
     face = _ENTRY_FACE if driver is None else _DRIVER_FACE.replace("DRIVER", unit.native(driver).symbol)
-    return _DECLARATIONS + unit.text + "".join(functions) + face + SCOPES
+    declarations = _DECLARATIONS if tracker is None else _DECLARATIONS + tracker.declarations
+    return declarations + unit.text + "".join(functions) + face + SCOPES
 
 
 def _starts(program: VerifiedProgram) -> tuple[int, ...]:
     return tuple(each.start for each in program.spec.subprograms)
 
 
-def _function(program: VerifiedProgram, unit: Unit, start: int) -> str:
+def _function(program: VerifiedProgram, unit: Unit, start: int, tracker: Tracker | None) -> str:
     code = program.spec.code
     end = next((each for each in _starts(program) if each > start), len(code))
     size = (program.facts.stack.get(start, _FRAME) + 7) & ~7
     e = Emitter(size)
     for block in blocks(code, start, end, program.facts, context=start == 0):
-        _block(e, program, unit, block)
+        _block(e, program, unit, block, tracker)
     if start == 0:
         head = f"define internal i64 @program({_RECORDS}) {ATTRIBUTES} {{"
         given = ["store i64 %c1, ptr %r1"]
@@ -107,32 +111,51 @@ def _function(program: VerifiedProgram, unit: Unit, start: int) -> str:
         head = f"define internal i64 @{function_name(start)}({words}, {_RECORDS}) {ATTRIBUTES} {{"
         given = [f"store i64 %a{at}, ptr %r{at}" for at in range(1, FUNCTION_WORDS + 1)]
     frame = [f"%stack = alloca [{size} x i8], align 16", *(f"%r{at} = alloca i64" for at in range(11))]
+    frame += [] if tracker is None else tracker.frame
     given[:0] = [f"store i64 0, ptr %r{at}" for at in range(11)]  # natives may look at more words than a program sets
     if program.facts.reads_uninitialised_stack and size:
         given.append(f"call void @llvm.memset.p0.i64(ptr %stack, i8 0, i64 {size}, i1 false)")
     return "\n".join([head, "entry:", *frame, *e.slots, *given, f"br label %b{start}", *e.lines, "}\n"])
 
 
-def _block(e: Emitter, program: VerifiedProgram, unit: Unit, block: Block) -> None:
+def _block(e: Emitter, program: VerifiedProgram, unit: Unit, block: Block, tracker: Tracker | None) -> None:
     code = program.spec.code
     e.enter(f"b{block.start}", block.bases)
     for pc in range(block.start, block.end):
         if pc in program.facts.unreachable and not isinstance(code[pc], WideTail):
             e.line("unreachable")
             return
+        if tracker is not None and _leaves(program, code[pc]):
+            tracker.calling(e, pc)
         _instruction(e, program, unit, pc, code[pc])
         e.step(code[pc])
+        if tracker is not None:
+            tracker.after(e, pc)
     last = code[block.end - 1]
     if isinstance(last, Exit):
+        if tracker is not None:
+            tracker.leave(e)
         e.line(f"ret i64 {e.get(0)}")
         return
     test = condition(e, last) if isinstance(last, Branch) and len(block.successors) > 1 else ""
+    if test and tracker is not None:
+        tracker.branch(e, block.end - 1, test)
     e.leave()
     if test:
         taken, following = block.successors
         e.line(f"br i1 {test}, label %b{taken}, label %b{following}")
     else:
         e.line(f"br label %b{block.successors[0]}")
+
+
+def _leaves(program: VerifiedProgram, instruction: Instruction) -> bool:
+    """Whether another program may follow here."""
+    match instruction:
+        case CallHelper(helper=number):
+            helper = program.facts.helpers.get(number)
+            return helper is not None and helper.builtin == "tail_call"
+        case _:
+            return False
 
 
 def _instruction(e: Emitter, program: VerifiedProgram, unit: Unit, pc: int, instruction: Instruction) -> None:
