@@ -117,7 +117,8 @@ def _made(pc: int, instruction: Instruction, here: Source, wanted: frozenset[int
         case None:
             pass
     source = Source.CALLEE if isinstance(instruction, CallLocal) else here
-    return {pc: Origin(dst, source) for dst in _written(instruction) if dst in wanted}
+    found = next((each for each in _written(instruction) if each in wanted), None)
+    return {} if found is None else {pc: Origin(found, source)}
 
 
 def _decided(ways: tuple[int, ...], certain: Mapping[int, int], here: Source) -> tuple[Decision, ...]:

@@ -1,4 +1,4 @@
-"""`xdpsim net top`: packets and bytes a second by verdict, drops by cause, what the rings lost, CPU; live.
+"""`xdpsim net top`: packets and bytes a second by verdict, drops by cause and line, what the rings lost, CPU; live.
 
 Not here: counting (xdp.live).
 """
@@ -9,10 +9,11 @@ import json
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count as numbers
+from pathlib import Path
 from typing import Any, final
 
 from runtime.errors import DeviceError
@@ -26,6 +27,7 @@ from xdp.live.registry import Attachment, State
 __all__ = ["rates", "run"]
 
 _ASKED_FOR = ("drop", "aborted")
+_MOST_LINES = 8
 
 
 @final
@@ -101,11 +103,34 @@ def rates(before: _Sample | None, after: _Sample) -> dict[str, Any]:
         "cpu": round((new["cpu_seconds"] - old["cpu_seconds"]) / span, 4),
         "totals": {key: new[key] for key in ("packets", "bytes", "drops", "lost", "cpu_seconds")},
         "programs": new.get("programs", []),
+        "reasons": _reasons(old.get("reasons", ()), new.get("reasons", ()), span),
     }
 
 
+def _reasons(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], span: float) -> list[dict[str, Any]]:
+    """Lines after which frames were dropped or aborted, with packets and bytes a second, most of them first."""
+    known = {_place(each): each for each in old}
+    rows = []
+    for each in new:
+        before = known.get(_place(each), {"packets": 0, "bytes": 0})
+        rates = {f"{key}_per_second": round((each[key] - before[key]) / span, 3) for key in ("packets", "bytes")}
+        rows.append({**each, **rates})
+    return sorted(rows, key=lambda each: -each["packets_per_second"])
+
+
+def _place(reason: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(reason[key] for key in ("program", "verdict", "file", "line", "text", "pc"))
+
+
 def _plain(view: list[dict[str, Any]]) -> str:
-    return "\n".join(_sentence(each) for each in view)
+    return "\n".join(line for each in view for line in (_sentence(each), *_reason_lines(each)))
+
+
+def _reason_lines(each: Mapping[str, Any]) -> list[str]:
+    return [
+        f"  {row['packets_per_second']:,.0f}/s ({row['packets']:,}) {_whence(row)}"
+        for row in each["reasons"][:_MOST_LINES]
+    ]
 
 
 def _sentence(each: Mapping[str, Any]) -> str:
@@ -128,6 +153,16 @@ def _losses(each: Mapping[str, Any]) -> str:
     )
 
 
+def _whence(reason: Mapping[str, Any]) -> str:
+    """A reason's verdict and line, or its instruction."""
+    verdict = reason["verdict"].removeprefix("XDP_")
+    if reason["line"]:
+        return f"{verdict} {Path(reason['file']).name}:{reason['line']} {reason['text']}"
+    if reason["program"]:
+        return f"{verdict} {reason['program']}, instruction {reason['pc']}"
+    return f"{verdict} elsewhere"
+
+
 def _watch(views: Iterator[list[dict[str, Any]]]) -> None:
     from rich.live import Live
     from rich.text import Text
@@ -138,7 +173,9 @@ def _watch(views: Iterator[list[dict[str, Any]]]) -> None:
 
 
 def _table(view: list[dict[str, Any]]) -> Any:
+    from rich.console import Group
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("interface", "mode", "state", "verdict"):
@@ -146,6 +183,10 @@ def _table(view: list[dict[str, Any]]) -> Any:
     for heading in ("packets/s", "bytes/s", "packets", "CPU"):
         table.add_column(heading, justify="right")
     table.add_column("losses by cause")
+    ends = Table(box=None, header_style="bold", pad_edge=False)
+    for heading in ("dropped/s", "packets"):
+        ends.add_column(heading, justify="right")
+    ends.add_column("after")
     for each in view:
         first = [each["devname"], each["mode"], each["state"]]
         last = [f"{each['cpu']:.0%}", _losses(each)]
@@ -154,4 +195,6 @@ def _table(view: list[dict[str, Any]]) -> Any:
             moved = [f"{rate:,.0f}", f"{each['bytes_per_second'][verdict]:,.0f}", f"{total:,}"]
             table.add_row(*first, verdict.removeprefix("XDP_"), *moved, *last)
             first, last = ["", "", ""], ["", ""]
-    return table
+        for row in each["reasons"][:_MOST_LINES]:
+            ends.add_row(f"{row['packets_per_second']:,.0f}", f"{row['packets']:,}", Text(_whence(row)))
+    return Group(table, Text(), ends) if ends.row_count else table

@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from xdp.live.chain import Entry
     from xdp.live.counters import Cause, Counters, Word
     from xdp.live.link import Link, LinkStatistics, Mode
+    from xdp.live.reasons import Reason
     from xdp.live.scapyface import FilterSocket
 
-__all__ = ["Cause", "Counters", "Entry", "FilterSocket", "Link", "LinkStatistics", "Mode", "Word", "attach"]
+__all__ = ["Cause", "Counters", "Entry", "FilterSocket", "Link", "LinkStatistics", "Mode", "Reason", "Word", "attach"]
 
 _HOMES: Final = {
     "Cause": "xdp.live.counters",
@@ -24,6 +25,7 @@ _HOMES: Final = {
     "Link": "xdp.live.link",
     "LinkStatistics": "xdp.live.link",
     "Mode": "xdp.live.link",
+    "Reason": "xdp.live.reasons",
     "Word": "xdp.live.counters",
     "attach": "xdp.live.attachment",
 }

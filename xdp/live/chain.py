@@ -24,6 +24,7 @@ from xdp.context import HEADROOM, MAX_FRAME
 from xdp.driver import HARD_SIZE
 from xdp.hooks import BatchResult, Hook, may_write
 from xdp.live.offload import moved_headers
+from xdp.live.reasons import ReasonBook, ReasonTable
 from xdp.live.sorting import Sorted, Sorter
 from xdp.verdict import Verdict
 
@@ -140,10 +141,23 @@ class Lineup:
 
 
 @final
+@dataclass(slots=True, kw_only=True)
+class _Seat:
+    """What a worker has for an entry: its hook, whether the program may change frames, where its verdicts are sorted and explained."""
+
+    entry: Entry
+    hook: Hook
+    writes: bool
+    sorter: Sorter
+    reasons: ReasonTable | None
+
+
+@final
 class Chain:
     """One worker's runs of a line-up: its own hooks over shared maps. Not thread-safe.
 
-    `generation` is that of the line-up in use; what came before it runs no more here.
+    `generation` is that of the line-up in use; what came before it runs no more here. With a `book`, frames that end are
+    counted there by the line that ended them.
     """
 
     def __init__(
@@ -155,12 +169,14 @@ class Chain:
         queue: int = 0,
         cpu: int = 0,
         clock: ClockMode = ClockMode.WALL,
+        book: ReasonBook | None = None,
     ) -> None:
         self._lineup = lineup
+        self._book = book
         self._engine = engine
         self._settings = {"ifindex": ifindex, "queue": queue, "cpu": cpu}
         self._clock = clock
-        self._links: list[tuple[Entry, Hook, bool, Sorter]] = []
+        self._links: list[_Seat] = []
         self._sorter = Sorter()
         self.generation = -1
         self.refresh()
@@ -168,29 +184,49 @@ class Chain:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """The programs that run here, in order."""
-        return tuple(entry for entry, _, _, _ in self._links)
+        return tuple(each.entry for each in self._links)
 
     @property
     def writes(self) -> bool:
         """Whether some program may change frames: then each has a slot, and fewer fit into the cache."""
-        return any(writes for _, _, writes, _ in self._links)
+        return any(each.writes for each in self._links)
 
     def refresh(self) -> bool:
         """Take up the line-up as it is now; the hooks of programs that are gone are closed. Whether it had changed."""
         generation, entries = self._lineup.state
         if generation == self.generation:
             return False
-        old = {id(entry.program): (hook, writes, sorter) for entry, hook, writes, sorter in self._links}
-        self._links = [(entry, *(old.pop(id(entry.program), None) or self._hook(entry))) for entry in entries]
-        for hook, _, _ in old.values():
-            hook.close()
+        old = {(id(each.entry.program), each.entry.goes_on): each for each in self._links}
+        self._links = [self._seat(entry, old.pop((id(entry.program), entry.goes_on), None)) for entry in entries]
+        for each in old.values():
+            self._leave(each)
         self.generation = generation
         return True
 
-    def _hook(self, entry: Entry) -> tuple[Hook, bool, Sorter]:
-        writes = may_write(entry.program)
-        hook = Hook(entry.program, engine=self._engine, clock=self._clock, keep=writes, **self._settings)
-        return hook, writes, Sorter()
+    def _seat(self, entry: Entry, before: _Seat | None) -> _Seat:
+        if before is not None:
+            before.entry = entry
+            return before
+        writes, explains = may_write(entry.program), self._book is not None
+        return _Seat(
+            entry=entry,
+            hook=Hook(
+                entry.program,
+                engine=self._engine,
+                clock=self._clock,
+                keep=writes,
+                origins=explains,
+                **self._settings,
+            ),
+            writes=writes,
+            sorter=Sorter(),
+            reasons=None if self._book is None else self._book.open(entry.program, entry.goes_on),
+        )
+
+    def _leave(self, seat: _Seat) -> None:
+        seat.hook.close()
+        if self._book is not None and seat.reasons is not None:
+            self._book.close(seat.reasons)
 
     def run(self, batch: FrameBatch) -> Outcome:
         """Run the programs over a batch: those that the last `refresh` took up."""
@@ -210,13 +246,16 @@ class Chain:
         modified = run_ns = 0
         runs = []
         last = len(self._links) - 1
-        for number, (entry, hook, writes, sorter) in enumerate(self._links):
-            done = hook.run(current, checked=self._checked(entry))
-            said = sorter.sort(done.returned, current.caplens)
+        for number, seat in enumerate(self._links):
+            entry = seat.entry
+            done = seat.hook.run(current, checked=self._checked(entry))
+            said = seat.sorter.sort(done.returned, current.caplens)
+            if seat.reasons is not None:
+                seat.reasons.add(done, current.caplens, last=number == last)
             runs.append(Run(entry=entry, said=said))
             modified += done.modified
             run_ns += done.run_ns
-            if writes:
+            if seat.writes:
                 current = _left(current, done)
                 frames = current if rows is None else _spread(frames, rows, current)
             if rows is None:
@@ -249,8 +288,8 @@ class Chain:
 
     def close(self) -> None:
         """Close all hooks."""
-        for _, hook, _, _ in self._links:
-            hook.close()
+        for each in self._links:
+            self._leave(each)
         self._links = []
 
 

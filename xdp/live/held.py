@@ -155,6 +155,7 @@ class LinkHeld:
             "packets": found.verdicts,
             "bytes": found.bytes,
             "drops": found.drops,
+            "reasons": list(found.reasons),
             "lost": found.drops.get("lost", 0) + backward.get("drops", {}).get("lost", 0),
             "cpu_seconds": found.cpu_seconds,
             "elapsed_seconds": found.elapsed_seconds,

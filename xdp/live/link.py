@@ -20,6 +20,7 @@ from runtime.errors import DeviceError, InputError
 from xdp.live.chain import MOST_PROGRAMS, Chain, Entry, Lineup
 from xdp.live.counters import Counters, Counts
 from xdp.live.programs import Loaded, Source, describe_program, open_program
+from xdp.live.reasons import ReasonBook
 from xdp.live.station import Station, Targets
 from xdp.live.worker import Role, Worker, WorkerState
 from xdp.verdict import Verdict
@@ -74,7 +75,7 @@ class LinkStatistics:
     """Counts since the attachment began.
 
     `verdicts` and `bytes` are the filter's last words on frames by verdict, `drops` frames that went no further by cause
-    (xdp.live.Cause), `words` the other counts (xdp.live.Word), `programs` verdicts of each program, `backward` the counts of the
+    (xdp.live.Cause), `reasons` the lines of programs after which they were dropped or aborted (xdp.live.Reason), `words` the other counts (xdp.live.Word), `programs` verdicts of each program, `backward` the counts of the
     way from the peer or the host. `cpu_seconds` is the time of all workers.
     """
 
@@ -87,6 +88,7 @@ class LinkStatistics:
     drops: dict[str, int]
     words: dict[str, int]
     programs: tuple[dict[str, Any], ...]
+    reasons: tuple[dict[str, Any], ...] = ()
     backward: dict[str, Any] = field(default_factory=dict)
     workers: tuple[dict[str, Any], ...] = ()
 
@@ -132,6 +134,7 @@ class Link:
         self._loaded: dict[Entry, Loaded] = {}
         self._retired: list[Loaded] = []
         self._inward, self._outward = Lineup(), Lineup(first_slot=MOST_PROGRAMS)
+        self._books = {True: ReasonBook(), False: ReasonBook()}
         self._add(self._inward, program, priority, _PASS)
         if peer_program is not None:
             self._add(self._outward, peer_program, priority, _PASS)
@@ -148,6 +151,7 @@ class Link:
                 ifindex=lane.station.ifindex,
                 queue=lane.queue,
                 cpu=number % self._cpus,
+                book=self._books[lane.inward],
             )
             if runs
             else None,
@@ -270,11 +274,13 @@ class Link:
             drops=inward.drops,
             words=inward.words,
             programs=_programs(inward, outward),
+            reasons=tuple(asdict(each) for each in self._books[True].total()),
             backward={
                 "received": outward.words["received"],
                 "verdicts": outward.packets,
                 "drops": outward.drops,
                 "words": outward.words,
+                "reasons": tuple(asdict(each) for each in self._books[False].total()),
             },
             workers=tuple({"name": each.name, "state": each.state.value} for each in self._workers),
         )

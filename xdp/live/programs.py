@@ -79,7 +79,7 @@ def open_program(
     fit = False
     try:
         _check(loaded.program)
-        loaded.program.executable(engine)
+        loaded.program.executable(engine, origins=True)
         fit = True
     finally:
         if not fit:

@@ -112,7 +112,7 @@ def rehearse(program: Runnable, *, mac: bytes, ifindex: int = 1, ssh: Session | 
     from xdp.verdict import verdict_of
 
     made = tuple(frames(mac, ssh))
-    hook = Hook(program, ifindex=ifindex)
+    hook = Hook(program, ifindex=ifindex, origins=True)  # what the link will run, so that it is compiled once
     try:
         batch = pack([frame for _, frame, _ in made], timestamps=[time.monotonic_ns()] * len(made))
         returned = [int(each) for each in hook.run(batch).returned]

@@ -33,6 +33,19 @@ SEC("xdp") int no_ping(struct xdp_md *ctx)
     return data + 24 <= end && data[12] == 8 && data[13] == 0 && data[23] == 1 ? XDP_DROP : XDP_PASS;
 }
 """
+TWO_REASONS = """
+SEC("xdp") int two_reasons(struct xdp_md *ctx)
+{
+    unsigned char *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    if (data + 24 > end || data[12] != 8 || data[13] != 0)
+        return XDP_PASS;
+    if (data[23] == 1)
+        return XDP_DROP;
+    if (data[23] == 17)
+        return XDP_DROP;
+    return XDP_PASS;
+}
+"""
 HEAD = '#include <linux/bpf.h>\n#define SEC(name) __attribute__((section(name), used))\nchar _license[] SEC("license") = "GPL";\n'
 
 
@@ -121,6 +134,20 @@ def _interface(namespace: Namespace, name: str) -> str:
     routes = namespace.ip("route", "show", "dev", name) + namespace.ip("-6", "route", "show", "dev", name)
     tc = namespace.run(["tc", "qdisc", "show", "dev", name]).stdout
     return re.sub(r"\s+", " ", addresses + routes + tc)
+
+
+def test_top_names_the_lines_that_drop(ends: tuple[Pair, Commands], tmp_path: Path) -> None:
+    """Where there is line info, drops are told by file and line, with rates and totals."""
+    wires, net = ends
+    net.run("attach", _compiled(tmp_path, "reasons", TWO_REASONS), "dev", "eth0", "--mode", "monitor")
+    assert _pings(wires.client) == 3
+    (view,) = net.json("top", "--count", "1", "--interval", "0.2")
+    (reason,) = view["reasons"]
+    assert (reason["program"], reason["verdict"], reason["packets"]) == ("two_reasons", "XDP_DROP", 3)
+    assert (Path(reason["file"]).name, reason["text"]) == ("reasons.c", "if (data[23] == 1)")
+    assert reason["packets_per_second"] == 0.0
+    said = net.run("top", "--count", "1", "--interval", "0.2")
+    assert f"0/s (3) DROP reasons.c:{reason['line']} if (data[23] == 1)" in said
 
 
 def test_monitor_from_attach_to_detach(ends: tuple[Pair, Commands]) -> None:
