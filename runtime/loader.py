@@ -180,6 +180,25 @@ class LoadedObject:
                 if target is not None:
                     yield target
 
+    def stop(self) -> None:
+        """Free what engines hold of the programs, none of which may be running; they are made ready again when asked for."""
+        for program in self._programs.values():
+            program.close()
+
+    def adopt(self, registry: Registry) -> None:
+        """Stop, and go on with the rows of another registry: programs are verified and linked anew, maps stay as they are.
+
+        Whoever calls this knows that the kinds of the maps lay out elements as before. Raises UnsupportedError.
+        """
+        kinds = {spec.name: registry.map_kind(spec.kind) for spec in self.spec.maps}
+        self.stop()
+        self.registry = registry
+        for name, kind in kinds.items():
+            self._maps[name].adopt(kind)
+        for program in self._programs.values():
+            program.forget()
+        self.__dict__.pop("programs", None)
+
     def close(self) -> None:
         """Free programs, then maps that no other object shares. Twice is harmless."""
         if self._closed:
@@ -217,13 +236,28 @@ class Program:
     @cached_property
     def type(self) -> ProgramType:
         """The program type that the section name stands for."""
-        return program_type(self.owner.registry, self.spec)
+        return self.type_in(self.owner.registry)
+
+    def type_in(self, registry: Registry) -> ProgramType:
+        """The program type that the section name stands for in a registry; raises InputError."""
+        return program_type(registry, self.spec)
 
     @cached_property
     def verified(self) -> VerifiedProgram:
         """The proof; raises VerificationError."""
         owner = self.owner
         return verify(self.spec, self.type, owner.spec.maps, owner.registry, policy=owner.policy, cached=True)
+
+    @property
+    def proof(self) -> VerifiedProgram | None:
+        """The proof, where it was asked for before."""
+        found: VerifiedProgram | None = self.__dict__.get("verified")
+        return found
+
+    def forget(self) -> None:
+        """Find type and proof again when they are next asked for: the rows are others."""
+        self.__dict__.pop("type", None)
+        self.__dict__.pop("verified", None)
 
     @property
     def facts(self) -> Facts:

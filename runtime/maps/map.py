@@ -203,6 +203,13 @@ class Map:
         self.__dict__.pop("face", None)
         self.arena.append_description(describe(spec, types))
 
+    def adopt(self, kind: MapKind) -> None:
+        """From now on, these natives work on the memory, which they must lay out as those before them did."""
+        if kind is not self.kind:
+            self.kind = kind
+            self.__dict__.pop("_library", None)
+            self.__dict__.pop("face", None)
+
     def pin(self, path: Path) -> None:
         """Give the map a name in the file system, under which it stays when nobody holds it any more; raises MapError.
 

@@ -37,16 +37,23 @@ class Registry:
         self._structs: dict[str, KernelStruct] = {}
         for extension in self._extensions:
             for kind in extension.map_kinds:
-                _claim(self._kinds, kind.id, kind, f"map kind {kind.id}", extension)
+                _claim(self._kinds, kind.id, kind, f"map kind {kind.id}", self._extensions)
             for helper in extension.helpers:
-                _claim(self._helpers, helper.id, helper, f"helper {helper.id}", extension)
-                _claim(self._helpers_by_name, helper.name, helper, f"helper {helper.name}", extension)
+                _claim(self._helpers, helper.id, helper, f"helper {helper.id}", self._extensions)
+                _claim(self._helpers_by_name, helper.name, helper, f"helper {helper.name}", self._extensions)
             for row in extension.program_types:
-                _claim(self._types, row.name, row, f"program type {row.name}", extension)
+                _claim(self._types, row.name, row, f"program type {row.name}", self._extensions)
             for section in extension.sections:
-                _claim(self._sections, section.prefix, section, f"section {section.prefix}", extension)
+                _claim(self._sections, section.prefix, section, f"section {section.prefix}", self._extensions)
             for struct in extension.structs:
-                _claim(self._structs, struct.name, struct, f"struct {struct.name}", extension)
+                _claim(self._structs, struct.name, struct, f"struct {struct.name}", self._extensions)
+
+    def owner(self, row: ProgramType | Helper | MapKind) -> Extension:
+        """The extension that brought a row; raises InputError for rows that are not of this registry."""
+        for each in self._extensions:
+            if _has(each, row):
+                return each
+        raise InputError(f"no extension here brings {row.name!r}")
 
     @property
     def extensions(self) -> tuple[Extension, ...]:
@@ -123,7 +130,19 @@ class Registry:
         return None
 
 
-def _claim(table: dict[_K, _V], key: _K, row: _V, what: str, extension: Extension) -> None:
-    if key in table:
-        raise InputError(f"extension {extension.name!r} registers {what}, which is already taken")
-    table[key] = row
+def _claim(table: dict[_K, _V], key: _K, row: _V, what: str, extensions: tuple[Extension, ...]) -> None:
+    if key not in table:
+        table[key] = row
+        return
+    old, new = (
+        next(each.name for each in order if _has(each, mine))
+        for order, mine in ((extensions, table[key]), (extensions[::-1], row))
+    )
+    raise InputError(
+        f"extension {new!r} registers {what}, which is already taken by {old!r}: choose another number or name"
+    )
+
+
+def _has(extension: Extension, row: object) -> bool:
+    bundle = (extension.program_types, extension.helpers, extension.map_kinds, extension.sections, extension.structs)
+    return any(row is each for rows in bundle for each in rows)
