@@ -16,6 +16,7 @@ from runtime.maps import CORE_MAP_KINDS
 from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
 from xdp.driver import drive, drive_with_origins
+from xdp.events import EVENT_HELPERS, EVENT_MAP_KINDS, PACKET_NATIVES
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
 from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS, LINUX_STRUCTS
 from xdp.maps import XDP_MAP_KINDS
@@ -24,7 +25,7 @@ from xdp.verdict import VERDICTS
 if TYPE_CHECKING:
     from runtime.loader import Program
 
-__all__ = ["CORE_EXTENSION", "LINUX_EXTENSION", "XDP_EXTENSION", "default_registry"]
+__all__ = ["CORE_EXTENSION", "EVENTS_EXTENSION", "LINUX_EXTENSION", "XDP_EXTENSION", "default_registry"]
 
 _ENTRY_POINTS: Final = "xdpsim.extensions"
 
@@ -37,6 +38,8 @@ def _face(program: Program) -> Any:
 
 CORE_EXTENSION: Final = Extension(name="core", helpers=CORE_HELPERS, map_kinds=CORE_MAP_KINDS)
 
+EVENTS_EXTENSION: Final = Extension(name="events", helpers=EVENT_HELPERS, map_kinds=EVENT_MAP_KINDS)
+
 XDP_EXTENSION: Final = Extension(
     name="xdp",
     program_types=(
@@ -48,6 +51,7 @@ XDP_EXTENSION: Final = Extension(
             driver=drive,
             origin_driver=drive_with_origins,
             verdicts=VERDICTS,
+            natives=PACKET_NATIVES,
             face=_face,
             attach_types=(
                 AttachType(name="xdp", linux=37, helpers=XDP_HELPER_NUMBERS),
@@ -68,8 +72,9 @@ XDP_EXTENSION: Final = Extension(
     ),
 )
 
-_RUN_HERE: Final = frozenset(row.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for row in extension.helpers)
-_MADE_HERE: Final = frozenset(row.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for row in extension.map_kinds)
+_RUNNING: Final = (CORE_EXTENSION, EVENTS_EXTENSION, XDP_EXTENSION)
+_RUN_HERE: Final = frozenset(row.id for extension in _RUNNING for row in extension.helpers)
+_MADE_HERE: Final = frozenset(row.id for extension in _RUNNING for row in extension.map_kinds)
 
 LINUX_EXTENSION: Final = Extension(
     name="linux",
@@ -90,7 +95,7 @@ def default_registry() -> Registry:
         from importlib.metadata import entry_points  # costs as much as reading a small object
 
         extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
-    return Registry((CORE_EXTENSION, XDP_EXTENSION, LINUX_EXTENSION, *extra))
+    return Registry((*_RUNNING, LINUX_EXTENSION, *extra))
 
 
 def _announced() -> bool:

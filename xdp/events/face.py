@@ -1,0 +1,203 @@
+"""Events as Python sees them: taken out of a map's rings, typed where BTF says what they are.
+
+Not here: rings (ring.py, perf.py).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from errno import EINVAL
+from struct import Struct
+from typing import TYPE_CHECKING, Any, Final, final
+
+from runtime.errors import InputError, MapError
+from runtime.maps import HEADER_SIZE, decode
+from runtime.native import memory
+from runtime.spec import CType, NativeFunction
+from xdp.events.packed import HEAD, RecordType
+from xdp.events.perf import CPU_OF, LOST_EVER, slot_at
+from xdp.events.ring import ABANDONED, REFUSED
+
+if TYPE_CHECKING:
+    from runtime.maps import Map
+
+__all__ = ["Event", "Events", "events_of"]
+
+_CHUNK: Final = 256 * 1024
+_ERRNO_MAX: Final = 31  # a head alone has 32 bytes
+_LOOK: Final = 0.1  # seconds between two looks at what nobody announced
+_PADDING: Final = 8
+_RINGBUF: Final = 27
+_HEAD: Final = Struct("<IIQQII")  # as Packed says
+
+
+@final
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One record. `position` is where it began, counted in bytes from the ring's first.
+
+    Of perf event arrays also: `cpu` whose event it is, `index` of the slot, `time` in nanoseconds (the clock of the program:
+    in replay that of the capture), up to 7 bytes of padding at the end of `data`, and `lost`: so many events found no room
+    before this, and there is no data.
+    """
+
+    data: bytes
+    position: int
+    cpu: int = 0
+    index: int = 0
+    time: int = 0
+    lost: int = 0
+
+
+@final
+class Events:
+    """The unread events of a map: `map.face` of a RINGBUF or a PERF_EVENT_ARRAY.
+
+    `for event in map` takes what is there now; `poll` waits for some; `follow` goes on; these give values: what BTF says of the
+    bytes (a definition with `__type(value, struct event)`), or the bytes where there is no type or the size is another.
+    `take` gives whole records (Event). `peek` and `len` leave everything in the ring. Each event is given to one reader only:
+    a second one, in whichever process, gets what the first has not taken. Any call raises MapError for a closed map.
+    """
+
+    def __init__(self, raw: Map, drain: NativeFunction, wait: NativeFunction, *, slots: int) -> None:
+        self._map = raw
+        self._drain = drain
+        self._wait = wait
+        self._all = range(slots)
+        types = raw.types
+        self.type: CType | None = types.ctype(raw.spec.btf_value) if types and raw.spec.btf_value else None
+        """What BTF says that events are, or None."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Values that are there now, and those that come meanwhile."""
+        while found := self.take(most=1024):
+            yield from self._values(found)
+
+    def poll(self, timeout: float | None = None) -> list[Any]:
+        """All values that are there; else wait for some, `timeout` seconds at most (None: as long as it takes)."""
+        return self._values(self.wait(timeout))
+
+    def follow(self, timeout: float | None = None) -> Iterator[Any]:
+        """Values as they come, until none came for `timeout` seconds."""
+        while found := self.wait(timeout):
+            yield from self._values(found)
+
+    def take(self, *, most: int | None = None, indices: Iterable[int] | None = None) -> list[Event]:
+        """Records that are there, of all slots or of some; `most`: about so many (what one chunk holds, then no more)."""
+        found: list[Event] = []
+        for index in self._all if indices is None else indices:
+            while chunk := self._read(index, keep=False):
+                found += chunk
+                if most is not None and len(found) >= most:
+                    return found
+        return found
+
+    def wait(self, timeout: float | None = None, *, indices: Iterable[int] | None = None) -> list[Event]:
+        """Records, as `take` gives them, as soon as there are some; none after `timeout` seconds.
+
+        A producer wakes the reader as in Linux; records that were submitted without a wake-up, and those behind one whose owner
+        has died, are seen within a tenth of a second.
+        """
+        chosen = list(self._all if indices is None else indices)
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            found = self.take(indices=chosen)
+            left = _LOOK if until is None else min(_LOOK, until - time.monotonic())
+            if found or left <= 0 or not chosen:
+                return found
+            self._map.call(self._wait, min(chosen), max(chosen) + 1, int(left * 1e9))
+
+    def peek(self) -> list[Event]:
+        """Records that are there, and stay."""
+        return [event for index in self._all for event in self._read_all(index)]
+
+    def __len__(self) -> int:
+        return sum(not event.lost for event in self.peek())
+
+    @property
+    def lost(self) -> int:
+        """How many events found no room, ever: reservations that a ring buffer refused, or what perf rings count as lost."""
+        if self._map.spec.kind == _RINGBUF:
+            return self._word(self._map.address + HEADER_SIZE + REFUSED)
+        return sum(self._word(slot_at(self._map.address, index) + LOST_EVER) for index in self._all)
+
+    @property
+    def abandoned(self) -> int:
+        """How many records of a ring buffer were discarded because the process that had reserved them died."""
+        if self._map.spec.kind != _RINGBUF:
+            return 0
+        return self._word(self._map.address + HEADER_SIZE + ABANDONED)
+
+    def assign(self, index: int, cpu: int | None) -> None:
+        """Let a slot of a perf event array take the events of another CPU (None: again of that of its number).
+
+        Raises MapError (EINVAL) for ring buffers and for slots that there are not.
+        """
+        if self._map.spec.kind == _RINGBUF or index not in self._all or (cpu is not None and cpu < 0):
+            raise MapError(f"map {self._map.name!r}: slot {index} for CPU {cpu}", errno=EINVAL)
+        offset = slot_at(self._map.address, index) + CPU_OF - self._map.address
+        self._map.arena.set_word(offset, 0 if cpu is None else cpu + 1)
+
+    def value(self, event: Event) -> Any:
+        """What BTF says of an event's bytes; the bytes themselves where it says nothing that fits."""
+        size = -1 if self.type is None else self.type.size
+        spare = len(event.data) - size
+        padded = self._map.spec.kind != _RINGBUF and 0 < spare < _PADDING
+        if self.type is None or (spare and not padded):
+            return event.data
+        return decode(self.type, event.data[:size])
+
+    def _values(self, found: Iterable[Event]) -> list[Any]:
+        return [self.value(event) for event in found if not event.lost]
+
+    def _word(self, address: int) -> int:
+        return self._map.arena.word(address - self._map.address)
+
+    def _read_all(self, index: int) -> Iterator[Event]:
+        cursor = ctypes.c_uint64(0)
+        while found := self._read(index, keep=True, cursor=cursor):
+            yield from found
+
+    def _read(
+        self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None, room: int = _CHUNK
+    ) -> list[Event]:
+        """One chunk of a slot; with `keep` from the cursor on, which moves."""
+        cursor = ctypes.c_uint64(0) if cursor is None else cursor
+        buffer = ctypes.create_string_buffer(room)
+        out, at = ctypes.addressof(buffer), ctypes.addressof(cursor)
+        with memory.registered(out, room, buffer), memory.registered(at, 8, cursor):
+            size = self._map.call(self._drain, out, room, index, at, int(keep))
+        if size < -_ERRNO_MAX:
+            return self._read(index, keep=keep, cursor=cursor, room=-size)
+        if size < 0:
+            raise MapError(f"map {self._map.name!r}: its ring is damaged", errno=-size)
+        return list(_unpacked(buffer.raw[:size]))
+
+
+def events_of(raw: Map) -> Events:
+    """The events of a map; raises InputError for a map that holds none."""
+    face = raw.face
+    if not isinstance(face, Events):
+        raise InputError(f"map {raw.name!r} is of type {raw.kind.name}, which holds no events")
+    return face
+
+
+def _unpacked(data: bytes) -> Iterator[Event]:
+    """The events of a buffer that a native has filled."""
+    at = 0
+    while at < len(data):
+        kind, size, position, stamp, cpu, index = _HEAD.unpack_from(data, at)
+        at += HEAD
+        lost = stamp if kind == RecordType.LOST else 0
+        yield Event(
+            data=data[at : at + size],
+            position=position,
+            cpu=cpu,
+            index=index,
+            time=0 if lost else stamp,
+            lost=lost,
+        )
+        at += size + 7 & ~7
