@@ -34,6 +34,7 @@ _WORDS: Final[Mapping[MapOp, int]] = {
 }
 """How many words the operations of a map take; the others take six, the map's shape, and what their helper's prototype says."""
 
+_CALLED: Final = "the environment and one for each argument"
 _REGIONS: Final = frozenset({FieldKind.REGION, FieldKind.REGION_END, FieldKind.REGION_META})
 _WIDTHS: Final = frozenset({1, 2, 4, 8})
 _MOST_ARGUMENTS: Final = 5
@@ -69,9 +70,11 @@ def _helper(helper: Helper) -> Iterator[str]:
     if sum(carriers) > 1:
         yield f"{what} is carried out in {sum(carriers)} ways: leave one of native, map_op and builtin"
     if helper.native is not None:
-        yield from _native(what, helper.native, 1 + len(arguments), "the environment and one for each argument")
+        yield from _native(what, helper.native, 1 + len(arguments), _CALLED)
     if helper.map_op is not None and (not arguments or arguments[0].type is not ArgType.CONST_MAP):
         yield f"{what} is an operation of a map and does not take one first: make its first argument CONST_MAP"
+    if not any(carriers):
+        return
     sizes = (ArgType.CONST_SIZE, ArgType.CONST_SIZE_OR_ZERO)
     for place, arg in enumerate(arguments, 1):
         if arg.type in (ArgType.MEMORY, ArgType.UNINIT_MEMORY) and (
@@ -113,10 +116,18 @@ def _kind(kind: MapKind) -> Iterator[str]:
 
 def _program_type(row: ProgramType, own: Mapping[int, Helper], registry: Registry) -> Iterator[str]:
     what = f"program type {row.name}"
-    yield from _context(row.context)
     if row.driver is None:
         return
-    yield from _native(what, row.driver, 2, "the batch and the environment")
+    yield from _context(row.context)
+    for driver in (row.driver, row.origin_driver):
+        if driver is not None:
+            yield from _native(what, driver, 2, "the batch and the environment")
+    for number, native in row.natives:
+        helper = registry.helper(number)
+        if helper is not None:
+            yield from _native(
+                f"helper bpf_{helper.name} of {what}", native, 1 + len(row.own(helper).prototype.args), _CALLED
+            )
     for number in sorted(row.helpers):
         helper = registry.helper(number)
         if helper is None:
@@ -136,8 +147,6 @@ def _context(layout: ContextLayout) -> Iterator[str]:
                 f"fields {first.name} and {second.name} of context {layout.name} share bytes: move one, "
                 "or let the smaller one lie in the other and come first"
             )
-        if first.name == second.name and _same_places(first, second):
-            yield f"context {layout.name} has two fields called {first.name}: rename one"
     kinds = {each.kind for each in layout.fields}
     if len(kinds & {FieldKind.REGION, FieldKind.REGION_END}) == 1:
         yield f"context {layout.name} has one end of a {layout.region} and not the other: add REGION or REGION_END"

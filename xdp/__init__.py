@@ -9,14 +9,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from xdp.extension import default_registry
+    from xdp.extension import catalogue, default_registry, register, withdraw
     from xdp.hooks.xdp import Result, XdpProgram
     from xdp.live import Link, attach
     from xdp.live.maps import open_map
     from xdp.offline import Report, replay
     from xdp.verdict import Verdict
 
-__all__ = ["Link", "Report", "Result", "Verdict", "XdpProgram", "attach", "default_registry", "open_map", "replay"]
+__all__ = [
+    "Link",
+    "Report",
+    "Result",
+    "Verdict",
+    "XdpProgram",
+    "attach",
+    "catalogue",
+    "default_registry",
+    "open_map",
+    "register",
+    "replay",
+    "withdraw",
+]
 
 _HOMES: Final = {
     "Link": "xdp.live.link",
@@ -25,9 +38,12 @@ _HOMES: Final = {
     "Verdict": "xdp.verdict",
     "XdpProgram": "xdp.hooks.xdp",
     "attach": "xdp.live.attachment",
+    "catalogue": "xdp.extension",
     "default_registry": "xdp.extension",
     "open_map": "xdp.live.maps",
+    "register": "xdp.extension",
     "replay": "xdp.offline",
+    "withdraw": "xdp.extension",
 }
 
 

@@ -5,16 +5,16 @@ Not here: the rows' contents (context, helpers, verdict).
 
 from __future__ import annotations
 
-import sys
 from functools import cache
-from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from runtime.catalogue import Catalogue, Change
+from runtime.errors import InputError
 from runtime.helpers import CORE_HELPERS
 from runtime.maps import CORE_MAP_KINDS
 from runtime.spec import AttachType, Extension, ProgramType, Registry, Section
 from xdp.context import XDP_MD
+from xdp.discovery import installed, warn
 from xdp.driver import drive, drive_with_origins
 from xdp.events import EVENT_HELPERS, EVENT_MAP_KINDS, PACKET_NATIVES
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
@@ -25,9 +25,16 @@ from xdp.verdict import VERDICTS
 if TYPE_CHECKING:
     from runtime.loader import Program
 
-__all__ = ["CORE_EXTENSION", "EVENTS_EXTENSION", "LINUX_EXTENSION", "XDP_EXTENSION", "default_registry"]
-
-_ENTRY_POINTS: Final = "xdpsim.extensions"
+__all__ = [
+    "CORE_EXTENSION",
+    "EVENTS_EXTENSION",
+    "LINUX_EXTENSION",
+    "XDP_EXTENSION",
+    "catalogue",
+    "default_registry",
+    "register",
+    "withdraw",
+]
 
 
 def _face(program: Program) -> Any:
@@ -88,27 +95,34 @@ LINUX_EXTENSION: Final = Extension(
 
 
 @cache
-def default_registry() -> Registry:
-    """The core, XDP, Linux's other program types, and what installed packages add through the entry-point group `xdpsim.extensions`."""
-    extra: tuple[Extension, ...] = ()
-    if _announced():
-        from importlib.metadata import entry_points  # costs as much as reading a small object
+def catalogue() -> Catalogue:
+    """The extensions of this process: the core, events, XDP, Linux's other program types, and those of installed packages.
 
-        extra = tuple(point.load() for point in entry_points(group=_ENTRY_POINTS))
-    return Registry((*_RUNNING, LINUX_EXTENSION, *extra))
-
-
-def _announced() -> bool:
-    """Whether an installed package may have entry points for us; True where only importlib.metadata can tell."""
-    for place in dict.fromkeys(sys.path):
-        folder = Path(place or ".")
-        if folder.is_file():  # an archive
-            return True
-        for file in (*folder.glob("*.dist-info/entry_points.txt"), *folder.glob("*.egg-info/entry_points.txt")):
+    A package whose extension does not load is passed over, with a line on standard error.
+    """
+    made = Catalogue(Registry((*_RUNNING, LINUX_EXTENSION)))
+    for found in installed():
+        fault = found.fault
+        if found.extension is not None:
             try:
-                if _ENTRY_POINTS.encode() in file.read_bytes():
-                    return True
-            except OSError:
-                return True
-    finders = (each for each in sys.meta_path if each is not PathFinder)
-    return any(hasattr(each, "find_distributions") for each in finders)
+                made.register(found.extension)
+            except InputError as error:
+                fault = str(error)
+        if fault:
+            warn(found, fault)
+    return made
+
+
+def default_registry() -> Registry:
+    """What the extensions of this process say now."""
+    return catalogue().registry
+
+
+def register(extension: Extension) -> Change:
+    """Teach this process an extension; attached programs that waited for it run again. Raises InputError."""
+    return catalogue().register(extension)
+
+
+def withdraw(name: str) -> Change:
+    """Forget an extension; attached programs that use it have stopped when this returns. Raises InputError."""
+    return catalogue().withdraw(name)

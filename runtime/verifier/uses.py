@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import final
 
 from runtime.errors import UnsupportedError
@@ -42,20 +43,11 @@ def uses_of(
 
 def differences(verified: VerifiedProgram, program_type: ProgramType, registry: Registry) -> tuple[Difference, ...]:
     """How the rows that a proof took for granted differ from those of a registry; empty where it holds there, too."""
-    now = dict(uses_of(_in(verified.facts, program_type), program_type, verified.maps, registry))
+    now = dict(uses_of(verified.facts, program_type, verified.maps, registry))
     return tuple(
         Difference(what=what, gone=not now.get(what))
         for what, before in verified.facts.uses
         if now.get(what, "") != before
-    )
-
-
-def _in(facts: Facts, program_type: ProgramType) -> Facts:
-    """The facts with the context fields that have those names now."""
-    now = {each.name: each for each in program_type.context.fields}
-    return replace(
-        facts,
-        context_fields={pc: now[each.name] for pc, each in facts.context_fields.items() if each.name in now},
     )
 
 
@@ -72,9 +64,9 @@ def _rows(
             (context.region, context.region_max, context.region_writable, context.region_in_helpers),
         ),
     )
-    fields = {each.name: each for each in facts.context_fields.values()}
-    for name in sorted(fields):
-        yield f"context field {context.name}.{name}", fields[name]
+    fields = _fields(facts, kind)
+    for name, same in fields.items():
+        yield f"context field {context.name}.{name}", same or None
     helpers = [_helper(kind, registry, number) for number in sorted(facts.helpers)]
     for before, helper in zip((facts.helpers[number] for number in sorted(facts.helpers)), helpers, strict=True):
         yield f"helper bpf_{before.name}", None if helper is None else replace(helper, native=None)
@@ -82,8 +74,14 @@ def _rows(
     for number in sorted(kinds):
         found = kinds[number]
         yield f"map type {number}", None if found is None else _promised(found)
-    for struct in _reached(registry, fields.values(), helpers, kinds.values()):
+    for struct in _reached(registry, chain(*fields.values()), helpers, kinds.values()):
         yield f"struct {struct.name}", struct
+
+
+def _fields(facts: Facts, kind: ProgramType) -> dict[str, tuple[ContextField, ...]]:
+    """The fields that are accessed, by name, as the type has them now; of two that share a name, both."""
+    names = sorted({each.name for each in facts.context_fields.values()})
+    return {name: tuple(each for each in kind.context.fields if each.name == name) for name in names}
 
 
 def _helper(kind: ProgramType, registry: Registry, number: int) -> Helper | None:
