@@ -1,4 +1,4 @@
-"""`xdpsim prog show`: the programs of live attachments, in bpftool's shapes.
+"""`xdpsim prog show`: the programs of live attachments and of commands under supervision, in bpftool's shapes.
 
 Not here: dumping a program's code (prog.py).
 """
@@ -16,6 +16,7 @@ from xdp.cli.exits import Exit
 from xdp.cli.map_words import Words
 from xdp.cli.output import Output
 from xdp.live.registry import Attachment, LiveProgram, State
+from xdp.live.runs import Run, Runs
 
 __all__ = ["run"]
 
@@ -33,7 +34,9 @@ def run(arguments: Namespace, output: Output) -> int:
         wanted = words.take(f"what follows {kind!r}")
         words.end()
     state = State()
-    holders = (state.get(wanted),) if kind == "dev" and wanted is not None else state.all()
+    holders: tuple[Attachment | Run, ...] = (*state.all(), *Runs(state).all())
+    if kind == "dev" and wanted is not None:
+        holders = (state.get(wanted),)
     found = [
         _record(program, holder)
         for holder in holders
@@ -52,8 +55,14 @@ def _handle(program: LiveProgram, kind: str) -> str:
     return {"id": str(program.id), "tag": program.tag, "name": program.name}[kind]
 
 
-def _record(program: LiveProgram, holder: Attachment) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": program.id, "type": "xdp", "name": program.name, "tag": program.tag}
+def _type(program: LiveProgram, holder: Attachment | Run) -> str:
+    links = holder.links if isinstance(holder, Run) else ()
+    return next((each.type for each in links if each.program == program.id), "xdp")
+
+
+def _record(program: LiveProgram, holder: Attachment | Run) -> dict[str, Any]:
+    type_ = _type(program, holder)
+    record: dict[str, Any] = {"id": program.id, "type": type_, "name": program.name, "tag": program.tag}
     if program.loaded_at:
         record["loaded_at"] = int(program.loaded_at)
     try:
@@ -64,7 +73,10 @@ def _record(program: LiveProgram, holder: Attachment) -> dict[str, Any]:
     record["map_ids"] = list(program.maps)
     comm = Path(f"/proc/{holder.pid}/comm")
     record["pids"] = [{"pid": holder.pid, "comm": comm.read_text().strip() if comm.exists() else ""}]
-    record["dev"] = holder.interface
+    if isinstance(holder, Run):
+        record["run"] = holder.id
+    else:
+        record["dev"] = holder.interface
     record["object"] = program.object
     return record
 
@@ -77,5 +89,6 @@ def _text(record: dict[str, Any]) -> str:
     lines.append("\t" + "  ".join((*second, f"uid {record['uid']}")))
     lines.append("\tjited" + ("  map_ids " + ",".join(map(str, record["map_ids"])) if record["map_ids"] else ""))
     lines.append("\tpids " + ", ".join(f"{each['comm']}({each['pid']})" for each in record["pids"]))
-    lines.append(f"\tdev {record['dev']}" + (f"  object {record['object']}" if record["object"] else ""))
+    where = f"dev {record['dev']}" if "dev" in record else f"run {record['run']}"
+    lines.append(f"\t{where}" + (f"  object {record['object']}" if record["object"] else ""))
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from runtime.maps import Map, attach
 from runtime.spec import MapKind
 from xdp.extension import default_registry
 from xdp.live.registry import Attachment, LiveMap, State
+from xdp.live.runs import Run, Runs
 
 __all__ = ["FoundMap", "arena_folder", "live_maps", "open_found", "open_map"]
 
@@ -27,16 +28,18 @@ _TMPFS: Final = "tmpfs"
 @final
 @dataclass(frozen=True, slots=True)
 class FoundMap:
-    """A live map and who holds it, which is several attachments when they share it."""
+    """A live map and who holds it, which is several attachments (or runs) when they share it."""
 
     live: LiveMap
-    holders: tuple[Attachment, ...]
+    holders: tuple[Attachment | Run, ...]
 
 
 def live_maps(state: State | None = None) -> tuple[FoundMap, ...]:
-    """Every map of every attachment, by number. Raises DeviceError."""
+    """Every map of every attachment and run, by number. Raises DeviceError."""
     found: dict[int, FoundMap] = {}
-    for holder in (state or State()).all():
+    state = state or State()
+    holders: tuple[Attachment | Run, ...] = (*state.all(), *Runs(state).all())
+    for holder in holders:
         for live in holder.maps:
             before = found.get(live.id)
             found[live.id] = FoundMap(live, (*before.holders, holder) if before else (holder,))
