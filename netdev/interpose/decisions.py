@@ -16,8 +16,11 @@ __all__ = ["ALLOW", "Action", "Decision", "Fact", "NativePolicy", "Policy"]
 
 
 class Action(IntEnum):
-    """ALLOW: make the call with the addresses that now stand in the record. DENY: fail it. ASK: a native policy does not
-    know; its `decide` in Python is asked instead, with the record as the native one left it."""
+    """What to do with a call.
+
+    ALLOW: make it with the addresses that now stand in the record. DENY: fail it. ASK: a native policy does not know;
+    `decide` in Python is asked instead, with the record as the native one left it.
+    """
 
     ALLOW = 0
     DENY = 1

@@ -1,0 +1,140 @@
+"""What is done about a held call, in plain Python: decide with the bytes that were read, then make the call with them.
+
+Not here: messages (sending) and what comes back (receiving).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+
+from netdev.interpose.calls import Own
+from netdev.interpose.facts import SocketKind, name_of
+from netdev.interpose.held import Context, GoneError, Held, JobMemory, RefusedError, family_of
+from netdev.interpose.receiving import accept, receive_from, receive_message, receive_messages, tell_name
+from netdev.interpose.record import Event, SocketCall
+from netdev.interpose.sending import send_message, send_messages, send_to
+from netdev.interpose.system import Notification, answer, is_valid, system
+
+__all__ = ["handle"]
+
+
+def handle(context: Context, job: JobMemory, held: Notification) -> None:
+    """Deal with a held call; afterwards it is answered, or its caller is gone."""
+    call = None
+    try:
+        with Held(context, job, held) as call:
+            try:
+                _dispatch(call)
+            except RefusedError as refused:
+                call.answer(refused.result)
+    except GoneError:
+        return
+    except RefusedError as refused:
+        _unreachable(context, held, refused.result)
+    except OSError as error:
+        context.failed(f"{held.name} of {held.tid}: {error}")
+        answer(context.listener, held.id, -errno.EPERM)
+
+
+def _unreachable(context: Context, held: Notification, result: int) -> None:
+    """The caller cannot be looked into (it is not dumpable and we have no right): what was asked for in that case."""
+    if not is_valid(context.listener, held.id):
+        return
+    context.failed(f"{held.name} of {held.tid} cannot be judged: {os.strerror(-result)}")
+    if context.allow_on_error:
+        answer(context.listener, held.id, 0, 1)
+    else:
+        answer(context.listener, held.id, -errno.EPERM)
+
+
+def _dispatch(call: Held) -> None:
+    kind = call.open_socket()
+    match call.held.name:
+        case "connect":
+            _connect(call, kind)
+        case "bind":
+            _bind(call, kind)
+        case "listen":
+            _listen(call, kind)
+        case "sendto":
+            send_to(call, kind)
+        case "sendmsg":
+            send_message(call, kind)
+        case "sendmmsg":
+            send_messages(call, kind)
+        case "accept" | "accept4":
+            accept(call, kind)
+        case "recvfrom":
+            receive_from(call, kind)
+        case "recvmsg":
+            receive_message(call, kind)
+        case "recvmmsg":
+            receive_messages(call, kind)
+        case "getsockname" | "getpeername":
+            tell_name(call, kind)
+        case _:
+            call.answer(-errno.ENOSYS)
+
+
+def _named(call: Held, number: Own, address: bytes) -> int:
+    """Connect or bind the duplicate."""
+    return system(number, call.socket, ctypes.create_string_buffer(address, len(address) or 1), len(address))
+
+
+def _elsewhere(call: Held, kind: SocketKind, number: Own, address: bytes) -> None:
+    """A family of which nothing is enforced: the kernel makes the call, unless the descriptor could be exchanged."""
+    if call.caller.is_alone():
+        call.leave_alone()
+    else:
+        call.answer(call.make_as_caller(lambda: _named(call, number, address)))
+
+
+def _connect(call: Held, kind: SocketKind) -> None:
+    address = call.read_address(call.held.arguments[1], call.held.integer(2))
+    if not kind.is_inet:
+        _elsewhere(call, kind, Own.CONNECT, address)
+        return
+    event = call.event
+    event.address = address
+    if len(address) >= 2 and family_of(address) != socket.AF_UNSPEC:
+        call.ask(SocketCall.CONNECT)
+        call.ask(SocketCall.CONNECT_AUTHORIZATION)
+        event[Event.CALL] = SocketCall.CONNECT
+    final = event.address
+    result = call.make(lambda: _named(call, Own.CONNECT, final))
+    result = call.interrupted(result, socket.SO_SNDTIMEO)
+    call.answer(result)
+    call.connected(kind, result)
+
+
+def _bind(call: Held, kind: SocketKind) -> None:
+    address = call.read_address(call.held.arguments[1], call.held.integer(2))
+    if not kind.is_inet:
+        _elsewhere(call, kind, Own.BIND, address)
+        return
+    event = call.event
+    event.address = address
+    call.ask(SocketCall.BIND)
+    final = event.address
+    call.answer(call.make(lambda: _named(call, Own.BIND, final), blocks=False))
+
+
+def _listen(call: Held, kind: SocketKind) -> None:
+    backlog = call.held.integer(1)
+
+    def act() -> int:
+        return system(Own.LISTEN, call.socket, backlog)
+
+    if not kind.is_inet:
+        if call.caller.is_alone():
+            call.leave_alone()
+        else:
+            call.answer(call.make_as_caller(act))
+        return
+    call.event.address = name_of(call.socket)
+    call.event[Event.BACKLOG] = backlog
+    call.ask(SocketCall.LISTEN)
+    call.answer(call.make(act, blocks=False))
