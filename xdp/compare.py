@@ -6,6 +6,7 @@ Not here: running frames (hooks). What one of the two cannot run is left out for
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ import numpy as np
 
 from netdev.port import FrameBatch
 from runtime.loader import LoadedObject, Program
+from xdp.events import events_of
 from xdp.hooks import BatchResult, Hook, hook_on
 from xdp.hooks.kernel import KERNEL_LONGEST, KERNEL_SHORTEST, KernelHook
 from xdp.source import Source, select
@@ -133,10 +135,14 @@ class _Side:
         return self.hook.run(batch, checked=self.engine == "interpreter")
 
     def contents(self, name: str) -> dict[bytes, bytes]:
-        """A map, as bytes."""
+        """A map, as bytes; of events the keys are slot and position."""
+        ours = self.loaded.maps[name]
+        if ours.kind.value_is == "event":
+            found = self.hook.ring(name).records() if isinstance(self.hook, KernelHook) else events_of(ours).peek()
+            return {struct.pack(">IQ", each.index, each.position): each.data for each in found}
         if isinstance(self.hook, KernelHook):
             return self.hook.map_items(name)
-        return dict(self.loaded.maps[name].items())
+        return dict(ours.items())
 
     def close(self) -> None:
         """Free everything."""
@@ -190,7 +196,7 @@ def _fair(sides: Sequence[_Side]) -> tuple[tuple[str, ...], dict[str, str]]:
     compared = []
     for spec in owner.spec.maps:
         kind = owner.registry.map_kind(spec.kind)
-        if kind.value_is != "data":
+        if kind.value_is not in ("data", "event"):
             unsettled[spec.name] = f"holds {kind.value_is}s, which each engine names in its own way"
         elif kind.name in _LRU and max(len(side.contents(spec.name)) for side in sides) >= spec.max_entries:
             unsettled[spec.name] = "is full: which elements were evicted is each engine's own choice"

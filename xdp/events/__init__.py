@@ -13,13 +13,23 @@ from xdp.events.kinds import EVENT_MAP_KINDS
 
 if TYPE_CHECKING:
     from xdp.events.face import Event, Events, events_of
+    from xdp.events.kernel import KernelPerf, KernelRing
 
-__all__ = ["EVENT_HELPERS", "EVENT_MAP_KINDS", "PACKET_NATIVES", "Event", "Events", "events_of"]
+__all__ = [
+    "EVENT_HELPERS",
+    "EVENT_MAP_KINDS",
+    "PACKET_NATIVES",
+    "Event",
+    "Events",
+    "KernelPerf",
+    "KernelRing",
+    "events_of",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'xdp.events' has no attribute {name!r}")
-    from xdp.events import face
+    from xdp.events import face, kernel
 
-    return getattr(face, name)
+    return getattr(kernel if name.startswith("Kernel") else face, name)

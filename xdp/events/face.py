@@ -143,12 +143,16 @@ class Events:
 
     def value(self, event: Event) -> Any:
         """What BTF says of an event's bytes; the bytes themselves where it says nothing that fits."""
-        size = -1 if self.type is None else self.type.size
-        spare = len(event.data) - size
+        typed = self.typed(event)
+        return event.data if self.type is None or typed is None else decode(self.type, typed)
+
+    def typed(self, event: Event) -> bytes | None:
+        """The bytes that BTF's type describes, without padding; None where there is no type or the size is another."""
+        if self.type is None:
+            return None
+        spare = len(event.data) - self.type.size
         padded = self._map.spec.kind != _RINGBUF and 0 < spare < _PADDING
-        if self.type is None or (spare and not padded):
-            return event.data
-        return decode(self.type, event.data[:size])
+        return event.data[: self.type.size] if spare == 0 or padded else None
 
     def _values(self, found: Iterable[Event]) -> list[Any]:
         return [self.value(event) for event in found if not event.lost]

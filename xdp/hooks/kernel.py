@@ -22,10 +22,14 @@ from runtime.errors import DeviceError, UnsupportedError
 from runtime.loader import program_type
 from runtime.maps import possible_cpus
 from runtime.spec import Env
+from xdp.events import KernelPerf, KernelRing
 from xdp.hooks.xdp import BatchResult
 
 if TYPE_CHECKING:
+    from runtime.engine.bpf import KernelMap
     from runtime.loader import Program
+    from runtime.maps import Map
+    from xdp.events import Event
 
 __all__ = ["KERNEL_LONGEST", "KERNEL_SHORTEST", "KernelHook"]
 
@@ -52,6 +56,13 @@ def _on_one_cpu() -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
+def _ring(made: KernelMap, ours: Map) -> KernelRing | KernelPerf:
+    """The reader of a map of events; perf events are opened for the CPUs that there are."""
+    if ours.kind.name == "ringbuf":
+        return KernelRing(made, ours.spec.max_entries)
+    return KernelPerf(made, min(ours.spec.max_entries, os.cpu_count() or 1))
+
+
 @final
 class KernelHook:
     """Runs batches in the kernel, on one CPU, with the clock and the random numbers of our environment.
@@ -68,10 +79,15 @@ class KernelHook:
             owner.spec,
             owner.registry,
             lambda spec: program_type(owner.registry, spec),
-            contents={name: list(each.items()) for name, each in owner.maps.items()},
+            contents={name: list(each.items()) for name, each in owner.maps.items() if each.kind.value_is != "event"},
             programs=[program.name],
             cpus=possible_cpus(),
         )
+        self._rings = {
+            name: _ring(self._kernel.maps[name], each)
+            for name, each in owner.maps.items()
+            if each.kind.value_is == "event"
+        }
         self._program = self._kernel.programs[program.name]
         environment = Environment(seed=seed)
         self._kernel.seed(environment[Env.RANDOM])
@@ -118,6 +134,12 @@ class KernelHook:
         """A map's contents now."""
         return dict(self._kernel.maps[name].items())
 
+    def ring(self, name: str) -> KernelRing | KernelPerf:
+        """The reader of a map of events."""
+        return self._rings[name]
+
     def close(self) -> None:
         """Unload everything."""
+        for ring in self._rings.values():
+            ring.close()
         self._kernel.close()

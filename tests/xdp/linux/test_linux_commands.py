@@ -89,14 +89,14 @@ def test_replay_of_a_bare_program_says_the_same(compiled: Path) -> None:
 def test_maps_that_nothing_makes_are_the_users_error() -> None:
     """An object with such a map is verified, and not loaded."""
     data = compile_c("""
-struct { __uint(type, BPF_MAP_TYPE_PERF_EVENT_ARRAY); __uint(key_size, 4); __uint(value_size, 4); } events SEC(".maps");
+struct { __uint(type, BPF_MAP_TYPE_STACK_TRACE); __uint(key_size, 4); __uint(value_size, 80); __uint(max_entries, 4); }
+    stacks SEC(".maps");
 SEC("kprobe/f") int probe(void *ctx)
 {
-    long value = 1;
-    return bpf_perf_event_output(ctx, &events, 0, &value, 8);
+    return bpf_get_stackid(ctx, &stacks, 0);
 }
 """)
-    with pytest.raises(UnsupportedError, match="perf_event_array: programs that use it can be verified"):
+    with pytest.raises(UnsupportedError, match="stack_trace: programs that use it can be verified"):
         load(data, registry=default_registry())
 
 
@@ -151,8 +151,8 @@ SEC("xdp") int inside(struct xdp_md *ctx)
         load(data, registry=default_registry())
 
 
-def test_a_rejection_is_told_where_no_trial_can_be_made(tmp_path: Path) -> None:
-    """A program that keeps a record of a ring buffer is rejected for that, though nothing here makes ring buffers."""
+def test_a_record_that_is_kept_is_told(tmp_path: Path) -> None:
+    """A program that keeps a record of a ring buffer is rejected for that."""
     path = tmp_path / "kept.o"
     path.write_bytes(
         compile_c("""
