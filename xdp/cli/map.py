@@ -5,6 +5,7 @@ Not here: the words (map_words.py) and the shapes of what is printed (map_text.p
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from runtime.maps import Map
 from runtime.spec import MapFlag
 from xdp.cli.exits import Exit
 from xdp.cli.map_text import (
+    Element,
     element_record,
     element_text,
     elements_text,
@@ -30,9 +32,10 @@ from xdp.cli.map_words import Handle, Words, data_words, find, handle
 from xdp.cli.output import Output
 from xdp.live.maps import FoundMap, live_maps, open_found, open_map
 
-__all__ = ["delete", "dump", "freeze", "getnext", "lookup", "pin", "show", "update"]
+__all__ = ["delete", "dump", "event_pipe", "freeze", "getnext", "lookup", "pin", "show", "update"]
 
 _SLOTS: Final = ("device", "cpu", "socket")
+_ENOTSUPP: Final = 524
 
 
 def show(arguments: Namespace, output: Output) -> int:
@@ -122,7 +125,10 @@ def getnext(arguments: Namespace, output: Output) -> int:
     """The key after a key, or the first."""
     with _one(arguments) as (words, opened):
         key, _, _ = data_words(words, opened, key=True, optional=True)
-        found = opened.next_key(key)
+        try:
+            found = opened.next_key(key)
+        except MapError as error:
+            raise _explained("getnext", opened, error) from error
         if found is None:
             raise InputError(f"can't get next key: {'the map is empty' if key is None else 'that was the last'}")
         record = {"key": hexes(key) if key is not None else None, "next_key": hexes(found)}
@@ -142,6 +148,14 @@ def pin(arguments: Namespace, output: Output) -> int:
             raise InputError(f"{path}: {_why_not_pinned(error.errno)}") from error
     output.emit(None, "")
     return Exit.OK
+
+
+def event_pipe(arguments: Namespace, output: Output) -> int:
+    """Print events as they come."""
+    from xdp.cli.event_pipe import pipe
+
+    with _one(arguments) as (words, opened):
+        return pipe(words, opened, output)
 
 
 def freeze(arguments: Namespace, output: Output) -> int:
@@ -207,8 +221,11 @@ def _number(found: FoundMap | None, opened: Map) -> int:
     return 0
 
 
-def _elements(opened: Map) -> Iterator[tuple[bytes, bytes | None]]:
-    """All elements; of arrays of targets also the slots that are empty, as in Linux."""
+def _elements(opened: Map) -> Iterator[Element]:
+    """All elements; of arrays of targets also the slots that are empty, and of events that they are not looked up, as in Linux."""
+    if opened.kind.value_is == "event":
+        yield from _without_values(opened)
+        return
     if opened.kind.value_is not in _SLOTS or opened.kind.snapshot is not None:
         yield from opened.items()
         return
@@ -221,6 +238,17 @@ def _elements(opened: Map) -> Iterator[tuple[bytes, bytes | None]]:
                 raise
             yield key, None
         key = opened.next_key(key)
+
+
+def _without_values(opened: Map) -> Iterator[Element]:
+    try:
+        key = opened.next_key()
+        while key is not None:
+            yield key, os.strerror(_ENOTSUPP)
+            key = opened.next_key(key)
+    except MapError as error:
+        if error.errno != _ENOTSUPP:
+            raise
 
 
 def _explained(what: str, opened: Map, error: MapError, key: bytes = b"") -> InputError:
@@ -241,6 +269,8 @@ def _explained(what: str, opened: Map, error: MapError, key: bytes = b"") -> Inp
             reason = f"index {index} is out of range: the map has {spec.max_entries} entries"
         case errno if errno in (E2BIG, ENOSPC):
             reason = f"the map is full ({spec.max_entries} entries)"
+        case errno if errno == _ENOTSUPP:
+            reason = f"events have no keys, 'map event_pipe' prints them: {os.strerror(errno)}"
         case _ if what == "delete" and opened.kind.bounded_array:
             reason = "elements of arrays cannot be deleted: Invalid argument"
         case _:

@@ -20,6 +20,11 @@ MAP_COMMANDS: Final = (
     ("update", "update", "Store a value: MAP key DATA value DATA [any | exist | noexist]."),
     ("delete", "delete", "Delete a key: MAP key DATA."),
     ("getnext", "getnext", "Print the key after a key, or the first: MAP [key DATA]."),
+    (
+        "event_pipe",
+        "event_pipe",
+        "Print events of a perf event array or a ring buffer as they come: MAP [cpu N index M].",
+    ),
     ("pin", "pin", "Give a map a file name under which it outlives its attachment: MAP FILE."),
     ("freeze", "freeze", "Let nobody but programs write a map any more: MAP."),
 )

@@ -15,6 +15,7 @@ from runtime.maps import Map, dump_one, format_one
 from xdp.live.registry import Attachment
 
 __all__ = [
+    "Element",
     "element_record",
     "element_text",
     "elements_text",
@@ -31,7 +32,8 @@ _ONE_LINE: Final = 24
 _ROW: Final = 16
 _NO_ENTRY: Final = "No such file or directory"
 
-Element = tuple[bytes, bytes | None]
+Element = tuple[bytes, bytes | str | None]
+"""A key, and its value; in place of the value None for an empty slot, or the error that looking it up gives."""
 
 
 def hexes(data: bytes) -> list[str]:
@@ -83,24 +85,26 @@ def map_text(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def element_record(opened: Map, key: bytes, value: bytes | None) -> dict[str, Any]:
-    """What `map dump -j` says of an element; a value of None is an empty slot."""
-    if value is None:
-        return {"key": hexes(key), "value": {"error": _NO_ENTRY}}
+def element_record(opened: Map, key: bytes, value: bytes | str | None) -> dict[str, Any]:
+    """What `map dump -j` says of an element."""
+    if not isinstance(value, bytes):
+        return {"key": hexes(key), "value": {"error": _NO_ENTRY if value is None else value}}
     return dump_one(opened, key, value)
 
 
 def elements_text(opened: Map, elements: list[Element]) -> str:
     """What `map dump` says: typed where BTF says what the bytes are, else bytes and how many there are."""
     if opened.typed.value_type is not None:
-        return tree([format_one(opened, key, value) for key, value in elements if value is not None])
-    count = sum(value is not None for _, value in elements)
+        return tree([format_one(opened, key, value) for key, value in elements if isinstance(value, bytes)])
+    count = sum(isinstance(value, bytes) for _, value in elements)
     texts = [element_text(opened, key, value) for key, value in elements]
     return "\n".join((*texts, f"Found {count} element{'' if count == 1 else 's'}"))
 
 
-def element_text(opened: Map, key: bytes, value: bytes | None) -> str:
+def element_text(opened: Map, key: bytes, value: bytes | str | None) -> str:
     """One element for people."""
+    if isinstance(value, str):
+        return f"key:\n{rows(key)}\nvalue:\n{value}"
     if value is not None and (typed := format_one(opened, key, value)) is not None:
         return tree(typed)
     size = opened.spec.value_size

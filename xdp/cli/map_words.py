@@ -131,7 +131,7 @@ def data_words(
             words.take(word)
             if word in found:
                 raise InputError(f"{word} is given twice")
-            if not (key if word == "key" else value):
+            if not (key if word == "key" else value) or (word == "key" and not spec.key_size):
                 raise InputError(f"unnecessary {word}")
             if word == "value":
                 _must_be_data(opened)

@@ -13,7 +13,8 @@ from typing import Any
 
 from netdev.capture import AtomicFile
 from runtime.errors import InputError, MapError
-from runtime.maps import Map, dump, fill
+from runtime.maps import Map, dump, fill, format_value
+from xdp.events import events_of
 
 __all__ = ["dump_maps", "fill_maps"]
 
@@ -45,10 +46,29 @@ def _read(path: str) -> Any:
 
 
 def dump_maps(maps: Mapping[str, Map], path: str) -> None:
-    """Write every map as one object {name: dump}, in the shape of `bpftool map dump -j`."""
-    text = json.dumps({name: dump(each) for name, each in maps.items()})
+    """Write every map as one object {name: dump}, in the shape of `bpftool map dump -j`; of events those that nobody read."""
+    text = json.dumps(
+        {name: _events(each) if each.kind.value_is == "event" else dump(each) for name, each in maps.items()}
+    )
     if path == "-":
         print(text)
     else:
         with AtomicFile(path) as file:
             file.write(f"{text}\n".encode())
+
+
+def _events(raw: Map) -> list[dict[str, Any]]:
+    """Events that are in a map, and stay there: bytes, and what BTF says of them; of perf event arrays also where and when."""
+    events = events_of(raw)
+    found = []
+    for event in events.peek():
+        entry: dict[str, Any] = {"value": [f"0x{byte:02x}" for byte in event.data]}
+        if raw.spec.key_size:
+            entry |= {"cpu": event.cpu, "index": event.index, "timestamp": event.time}
+        if event.lost:
+            entry["lost"] = event.lost
+        typed = events.typed(event)
+        if typed is not None and events.type is not None:
+            entry["formatted"] = {"value": format_value(events.type, typed)}
+        found.append(entry)
+    return found
