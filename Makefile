@@ -25,9 +25,10 @@ lint: $(VENV)/.installed
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks --write out
 
-# writes down what packages export, when a change of it is meant
+# writes down what packages export and what is supported, when a change of it is meant
 api: $(VENV)/.installed
 	@$(BIN)/python -m tests.architecture.test_structure
+	@$(BIN)/python -m tests.xdp.cli.test_feature
 
 setup: $(VENV)/.installed
 

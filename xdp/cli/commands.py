@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import final
 
 from xdp.cli.map_rows import MAP_COMMANDS, map_words, program_words
-from xdp.cli.net_words import attach_words, device_words, repair_words, show_words, top_words
+from xdp.cli.net_words import attach_words, detach_words, device_words, repair_words, show_words, top_words
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -130,6 +130,14 @@ def _dump(parser: ArgumentParser) -> None:
     parser.set_defaults(extras=[], extra_words=("linum", "opcodes"))
 
 
+def _nothing(_parser: ArgumentParser) -> None:
+    """No words of its own."""
+
+
+def _group(parser: ArgumentParser) -> None:
+    parser.add_argument("group", choices=("prog_types", "map_types", "attach_types", "helpers"), help="what to list")
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         words=("replay",),
@@ -157,8 +165,8 @@ COMMANDS: tuple[Command, ...] = (
     ),
     Command(
         words=("net", "detach"),
-        summary="End an attachment; the interface is as it was before.",
-        configure=device_words,
+        summary="End an attachment; the interface is as it was before. With --prog or id: take one program out.",
+        configure=detach_words,
         module="xdp.cli.net",
         function="detach",
     ),
@@ -196,5 +204,26 @@ COMMANDS: tuple[Command, ...] = (
     *(
         Command(words=("map", word), summary=summary, configure=map_words, module="xdp.cli.map", function=function)
         for word, function, summary in MAP_COMMANDS
+    ),
+    Command(
+        words=("feature", "probe"),
+        summary="Say of program types, map types and helpers whether they run here, or are only verified.",
+        configure=_nothing,
+        module="xdp.cli.feature",
+        function="probe",
+    ),
+    Command(
+        words=("feature", "list_builtins"),
+        summary="List names: prog_types, map_types, attach_types or helpers.",
+        configure=_group,
+        module="xdp.cli.feature",
+        function="builtins",
+    ),
+    Command(
+        words=("feature", "table"),
+        summary="Print what is supported as Markdown (docs/support.md).",
+        configure=_nothing,
+        module="xdp.cli.feature",
+        function="table",
     ),
 )
