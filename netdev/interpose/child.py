@@ -11,7 +11,7 @@ import marshal
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -60,16 +60,21 @@ def start(
     *,
     env: Mapping[str, str] | None,
     privileged: bool,
+    files: tuple[int, int],
+    mask: Collection[int] | None,
     options: Mapping[str, Any],
 ) -> tuple[Child, int]:
     """Start a command behind a filter; the command and our descriptor of its listener.
 
+    `files` are its limits (soft, hard) of open files, `mask` the signals that it begins with blocked (None: as this thread).
     Raises InterfaceError when the kernel refuses the filter.
     """
     order = {
         "number": int(Own.SECCOMP),
         "filter": filter_,
         "privileged": privileged,
+        "files": files,
+        "mask": None if mask is None else [int(each) for each in mask],
         "arguments": [os.fsencode(word) for word in arguments],
         "environment": {os.fsencode(k): os.fsencode(v) for k, v in (os.environ if env is None else env).items()},
     }

@@ -13,9 +13,10 @@ import ctypes
 import errno
 import marshal
 import os
+import resource
 import signal
 import sys
-from typing import Final
+from typing import Any, Final
 
 _FLAGS: Final = ((1 << 3) | (1 << 5), 1 << 3)
 """NEW_LISTENER, with WAIT_KILLABLE_RECV where the kernel has it."""
@@ -49,6 +50,15 @@ def _read(control: int) -> bytes:
     return b"".join(parts)
 
 
+def _as_it_was(order: dict[str, Any]) -> None:
+    """What the command inherits is what our caller had, not what the supervisor or the interpreter made of it."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, order["files"])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if order["mask"] is not None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, order["mask"])
+
+
 def main() -> int:
     """Become the command; the exit status of a shell when that fails."""
     control = int(sys.argv[1])
@@ -64,6 +74,7 @@ def main() -> int:
         signal.signal(each, signal.SIG_DFL)
     for descriptor in sys.argv[1:]:
         os.close(int(descriptor))
+    _as_it_was(order)
     arguments, environment = order["arguments"], order["environment"]
     try:
         os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - that is what it is for

@@ -16,7 +16,7 @@ import resource
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, Literal, Self, final
 
 from netdev.errors import InterfaceError
@@ -51,7 +51,7 @@ class Supervisor:
         """Get ready; `on_error` is what becomes of calls that cannot be judged, `workers` how many may block at once."""
         prepare_nudges()
         loops.prepare()
-        _raise_limit()
+        self._files = _raise_limit()
         self._orders = Orders(
             policy=policy,
             wants=frozenset(policy.wants),
@@ -69,15 +69,32 @@ class Supervisor:
         self._watcher = Watcher()
         self.wake = self._watcher.wake
 
-    def run(self, argv: Sequence[str | bytes], *, env: Mapping[str, str] | None = None, **options: Any) -> Child:
+    def run(
+        self,
+        argv: Sequence[str | bytes],
+        *,
+        env: Mapping[str, str] | None = None,
+        mask: Collection[int] | None = None,
+        **options: Any,
+    ) -> Child:
         """Start a command under supervision. `options` are those of subprocess.Popen (cwd, stdin, stdout, stderr, pass_fds).
+
+        `mask` are the signals that it begins with blocked; without it those of this thread.
 
         A supervisor with CAP_SYS_ADMIN lets programs gain privileges (setuid) and supervises them all the same; any other
         sets no_new_privs, so that they run without. Raises InterfaceError.
         """
         if self._closed:
             raise InterfaceError("the supervisor is closed")
-        child, listener = start(argv, self._filter, env=env, privileged=is_privileged(), options=options)
+        child, listener = start(
+            argv,
+            self._filter,
+            env=env,
+            privileged=is_privileged(),
+            files=self._files,
+            mask=mask,
+            options=options,
+        )
         workers = Workers(listener, self._orders, self)
         with self._lock:
             self._groups.append(workers)
@@ -141,8 +158,9 @@ class Supervisor:
         self.close()
 
 
-def _raise_limit() -> None:
-    """Each call that blocks holds some descriptors."""
+def _raise_limit() -> tuple[int, int]:
+    """Each call that blocks holds some descriptors; the limits as they were."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, hard
