@@ -3,6 +3,7 @@
 Not here: programs that decide. A policy is handed in.
 """
 
+from netdev.interpose.calls import Own
 from netdev.interpose.child import Child
 from netdev.interpose.decisions import ALLOW, Action, Decision, Fact, NativePolicy, Policy
 from netdev.interpose.loops import DATA_ROOM, JOB_SIZE, LOG_SLOTS, InterposeLoops, Job, Outcome, Shared
@@ -28,6 +29,7 @@ __all__ = [
     "Job",
     "NativePolicy",
     "Outcome",
+    "Own",
     "Policy",
     "Shared",
     "SocketCall",

@@ -18,7 +18,7 @@ __all__ = ["ARCHITECTURES", "CALLS", "MACHINE", "Architecture", "Call", "Own", "
 @final
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A system call: its numbers (−1: there is none), and the events that it is wanted for."""
+    """A system call: its numbers (-1: there is none), and the events that it is wanted for."""
 
     name: str
     x86_64: int
@@ -83,7 +83,7 @@ _COLUMN: Final = 0 if MACHINE.column == "x86_64" else 1
 
 
 def number(call: Call, column: str) -> int:
-    """The call's number in a column of the table; −1 when that entry does not have it."""
+    """The call's number in a column of the table; -1 when that entry does not have it."""
     found: int = getattr(call, column)
     return found
 
@@ -124,5 +124,6 @@ class Own(IntEnum):
     UNSHARE = (272, 97)[_COLUMN]
     KCMP = (312, 272)[_COLUMN]
     SECCOMP = (317, 277)[_COLUMN]
+    PPOLL = (271, 73)[_COLUMN]
     PIDFD_OPEN = 434
     PIDFD_GETFD = 438

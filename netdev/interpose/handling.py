@@ -13,12 +13,13 @@ import socket
 from netdev.interpose.calls import Own
 from netdev.interpose.facts import SocketKind, name_of
 from netdev.interpose.held import Context, GoneError, Held, JobMemory, RefusedError, family_of
+from netdev.interpose.loops import Job
 from netdev.interpose.receiving import accept, receive_from, receive_message, receive_messages, tell_name
-from netdev.interpose.record import Event, SocketCall
+from netdev.interpose.record import SOCKADDR_SIZE, Event, SocketCall
 from netdev.interpose.sending import send_message, send_messages, send_to
 from netdev.interpose.system import Notification, answer, is_valid, system
 
-__all__ = ["handle"]
+__all__ = ["handle", "make_again"]
 
 
 def handle(context: Context, job: JobMemory, held: Notification) -> None:
@@ -37,6 +38,35 @@ def handle(context: Context, job: JobMemory, held: Notification) -> None:
     except OSError as error:
         context.failed(f"{held.name} of {held.tid}: {error}")
         answer(context.listener, held.id, -errno.EPERM)
+
+
+def make_again(context: Context, job: JobMemory, held: Notification) -> None:
+    """Make a call that was decided, and refused to us, with the rights of the caller."""
+    try:
+        with Held(context, job, held, decided=True) as call:
+            result = call.make_again(lambda: _recorded(call), job[Job.VALUE])
+            call.answer(result)
+    except GoneError:
+        return
+    except RefusedError as refused:
+        _unreachable(context, held, refused.result)
+
+
+def _recorded(call: Held) -> int:
+    """The call as the record has it."""
+    event = call.event
+    match event.call:
+        case SocketCall.CONNECT:
+            return _named(call, Own.CONNECT, event.address)
+        case SocketCall.BIND:
+            return _named(call, Own.BIND, event.address)
+        case SocketCall.LISTEN:
+            return system(Own.LISTEN, call.socket, event.backlog)
+        case _:
+            address = ctypes.create_string_buffer(event.address, SOCKADDR_SIZE)
+            data, size = call.job.address + Job.DATA, event[Event.SIZE]
+            flags = event.flags | socket.MSG_NOSIGNAL
+            return system(Own.SENDTO, call.socket, data, size, flags, address, len(event.address))
 
 
 def _unreachable(context: Context, held: Notification, result: int) -> None:
@@ -84,7 +114,7 @@ def _named(call: Held, number: Own, address: bytes) -> int:
     return system(number, call.socket, ctypes.create_string_buffer(address, len(address) or 1), len(address))
 
 
-def _elsewhere(call: Held, kind: SocketKind, number: Own, address: bytes) -> None:
+def _elsewhere(call: Held, number: Own, address: bytes) -> None:
     """A family of which nothing is enforced: the kernel makes the call, unless the descriptor could be exchanged."""
     if call.caller.is_alone():
         call.leave_alone()
@@ -95,7 +125,7 @@ def _elsewhere(call: Held, kind: SocketKind, number: Own, address: bytes) -> Non
 def _connect(call: Held, kind: SocketKind) -> None:
     address = call.read_address(call.held.arguments[1], call.held.integer(2))
     if not kind.is_inet:
-        _elsewhere(call, kind, Own.CONNECT, address)
+        _elsewhere(call, Own.CONNECT, address)
         return
     event = call.event
     event.address = address
@@ -113,7 +143,7 @@ def _connect(call: Held, kind: SocketKind) -> None:
 def _bind(call: Held, kind: SocketKind) -> None:
     address = call.read_address(call.held.arguments[1], call.held.integer(2))
     if not kind.is_inet:
-        _elsewhere(call, kind, Own.BIND, address)
+        _elsewhere(call, Own.BIND, address)
         return
     event = call.event
     event.address = address

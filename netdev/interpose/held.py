@@ -102,19 +102,28 @@ class Context(Protocol):
 class Held:
     """One held call. Used as a context: its descriptors are closed at the end."""
 
-    def __init__(self, context: Context, job: JobMemory, held: Notification) -> None:
+    def __init__(self, context: Context, job: JobMemory, held: Notification, *, decided: bool = False) -> None:
+        """A call that nothing was done about yet; or one that was `decided`, with its record and socket in the job."""
         self.context = context
         self.job = job
         self.held = held
         self.event = SocketEvent(job.address + Job.RECORD, job)
-        self.event.memory[:] = bytes(EVENT_SIZE)
         self.socket = -1
-        self._asked = False
+        self._asked = decided
+        if decided:
+            self.socket, job[Job.SOCKET] = job[Job.SOCKET], -1
         caller = Caller.open(held)
         if isinstance(caller, int):
+            if decided:
+                os.close(self.socket)
             raise self._unseen(caller)
         self.caller = caller
-        event = self.event
+        if not decided:
+            self._begin(caller)
+
+    def _begin(self, caller: Caller) -> None:
+        context, held, event = self.context, self.held, self.event
+        event.memory[:] = bytes(EVENT_SIZE)
         event[Event.NUMBER] = held.number
         event[Event.TIME] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         event[Event.PID_TGID] = caller.tgid << 32 | caller.tid
@@ -208,6 +217,10 @@ class Held:
         if result in _REFUSALS and self.context.privileged:
             result = as_caller(self.caller, lambda: self._run(act), folders=False)
         return result
+
+    def make_again(self, act: Callable[[], int], refusal: int) -> int:
+        """Make a call with the caller's rights that was refused to ours."""
+        return as_caller(self.caller, lambda: self._run(act), folders=False) if self.context.privileged else refusal
 
     def make_as_caller(self, act: Callable[[], int]) -> int:
         """Make a call that shows who makes it, or that depends on where."""

@@ -80,7 +80,7 @@ def main() -> int:
         os.execvpe(arguments[0], arguments, environment)  # noqa: S606 - that is what it is for
     except OSError as error:
         name = arguments[0].decode("utf-8", "replace")
-        os.write(2, f"xdpsim: cannot run {name}: {os.strerror(error.errno)}\n".encode())
+        os.write(2, f"xdpsim: cannot run {name}: {error.strerror}\n".encode())
         return 127 if error.errno in {errno.ENOENT, errno.ENOTDIR} else 126
 
 

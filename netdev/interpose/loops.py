@@ -37,7 +37,7 @@ class Job(IntEnum):
     ID: the call in progress, 0 between calls. SINCE: CLOCK_MONOTONIC in nanoseconds when the call began to be made, 0 while
     it is not. CANCEL: the ID of a call whose EINTR is not to be tried again but answered with CANCEL_WITH (an errno with a
     minus). THREAD: whom to interrupt.
-    SOCKET: a duplicate of the caller's descriptor (−1: none). WORD: a decision for `finish`. VALUE: what the call that was made
+    SOCKET: a duplicate of the caller's descriptor (-1: none). WORD: a decision for `finish`. VALUE: what the call that was made
     returned. LOG_HEAD, LOG_TAIL: records written to and read from LOG since the beginning.
     NOTIFICATION (struct seccomp_notif) and SCRATCH: buffers. RECORD: the record of the call with its room. LOG: LOG_SLOTS
     records. DATA: DATA_ROOM bytes for a message.

@@ -58,7 +58,7 @@ def tell_name(call: Held, kind: SocketKind) -> None:
 
 
 def accept(call: Held, kind: SocketKind) -> None:
-    """accept(2) and accept4(2): the connection that we accept becomes the caller's."""
+    """Both accept calls: the connection that we accept becomes the caller's."""
     flags = call.held.integer(3) if call.held.name == "accept4" else 0
     event = call.event
     event[Event.FLAGS] = flags

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Self
 
 from netdev.interpose.calls import Own
 from netdev.interpose.facts import SocketKind
@@ -213,7 +213,7 @@ class _Fetched:
             os.close(own)
         self._own.clear()
 
-    def __enter__(self) -> _Fetched:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -16,7 +16,7 @@ from typing import Final, Protocol, final
 
 from netdev.interpose.decisions import Action, Decision, Policy
 from netdev.interpose.facts import fill_ends
-from netdev.interpose.handling import handle
+from netdev.interpose.handling import handle, make_again
 from netdev.interpose.held import JobMemory
 from netdev.interpose.identity import is_privileged, take_off_rights
 from netdev.interpose.loops import JOB_SIZE, LOG_SLOTS, InterposeLoops, Job, Outcome, Shared
@@ -25,6 +25,8 @@ from netdev.interpose.system import (
     NOTIFICATION_SIZE,
     NUDGE,
     Notification,
+    answer,
+    own_tid,
     set_sync_wake_up,
     thread_kill,
 )
@@ -145,7 +147,7 @@ class Workers:
     def _work(self, job: JobMemory) -> None:
         try:
             take_off_rights()
-            while self._step(job):
+            while self._survives(job):
                 pass
         except OSError as error:
             self.failed(f"a worker ended: {error}")
@@ -156,8 +158,19 @@ class Workers:
                 if len(self._spare_jobs) < _SPARE:
                     self._spare_jobs.append(job)
 
+    def _survives(self, job: JobMemory) -> bool:
+        """A step; a mistake of ours costs the call, not the worker."""
+        try:
+            return self._step(job)
+        except Exception as error:  # noqa: BLE001 - a caller must not wait for ever, whatever went wrong here
+            self.failed(f"a call could not be dealt with: {error!r}")
+            answer(self.listener, job[Job.ID], -errno.EPERM)
+            job[Job.SINCE] = job[Job.ID] = 0
+            return not self.shared[Shared.STOP]
+
     def _step(self, job: JobMemory) -> bool:
         """Deal with one reason of the loop to return; False when the worker is to end."""
+        job[Job.THREAD] = own_tid()
         outcome = Outcome(self.orders.loops.serve(job.address))
         match outcome:
             case Outcome.COLD:
@@ -202,14 +215,9 @@ class Workers:
             self.failed(f"the policy failed after {event.call.name}: {error!r}")
 
     def _again(self, job: JobMemory) -> None:
-        """What was refused to us may be the caller's right: the call is dealt with from the beginning, in Python.
-
-        The policy is asked again, as the caller's memory is not trusted twice.
-        """
-        os.close(job[Job.SOCKET])
-        job[Job.SOCKET] = -1
+        """What was refused to us may be the caller's right."""
         start = Job.NOTIFICATION
-        handle(self, job, Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE])))
+        make_again(self, job, Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE])))
 
     def drain(self, job: JobMemory) -> None:
         """Move what a worker has logged to where `events` are read from."""

@@ -5,5 +5,6 @@ Not here: natives that are linked into programs.
 
 from xdp.natives.capture import NATIVE
 from xdp.natives.ports import LOOPS
+from xdp.natives.supervise import INTERPOSE
 
-__all__ = ["LOOPS", "NATIVE"]
+__all__ = ["INTERPOSE", "LOOPS", "NATIVE"]
