@@ -15,7 +15,7 @@ from xdp.cli.exits import Exit
 from xdp.cli.net_words import phrase
 from xdp.cli.output import Output
 from xdp.live.control import ask
-from xdp.live.registry import Attachment, State, namespace
+from xdp.live.registry import Attachment, LiveProgram, State, namespace
 
 __all__ = ["confirm", "counted", "detach", "repair", "show"]
 
@@ -25,9 +25,12 @@ _SECTIONS: Final = ("tc", "flow_dissector")  # bpftool's, where we never have an
 
 
 def detach(arguments: Namespace, output: Output) -> int:
-    """End an attachment and print its final counts."""
+    """End an attachment and print its final counts; or take one program out of its chain."""
     state = State()
-    record = state.get(phrase(arguments).interface)
+    words = phrase(arguments)
+    record = state.get(words.interface)
+    if arguments.prog is not None or words.number is not None:
+        return _remove(record, arguments.prog, words.number, state, output)
     said = ask(state.attachments / f"{record.id}.sock", "detach", seconds=_PATIENCE)
     problems = said.get("problems", [])
     document = {"devname": record.interface, "ifindex": record.ifindex, "mode": record.mode, **said}
@@ -35,6 +38,15 @@ def detach(arguments: Namespace, output: Output) -> int:
     for problem in problems:
         output.note(f"xdpsim: not restored: {problem}")
     return Exit.SYSTEM if problems else Exit.OK
+
+
+def _remove(record: Attachment, name: str | None, number: int | None, state: State, output: Output) -> int:
+    wanted: dict[str, Any] = {"name": name} if name is not None else {}
+    wanted |= {"id": number} if number is not None else {}
+    said = ask(state.attachments / f"{record.id}.sock", "remove", seconds=_PATIENCE, **wanted)
+    now = state.get(record.interface)
+    output.emit({**row(now, state), **said}, f"{now.interface}: {said['program']} (id {said['program_id']}) is gone")
+    return Exit.OK
 
 
 def confirm(arguments: Namespace, output: Output) -> int:
@@ -115,10 +127,17 @@ def _line(record: Attachment, here: int) -> str:
     parts = [f"{record.interface}({record.ifindex}) {record.mode} id {record.program_id}"]
     parts += [f"peer {record.peer}({record.peer_ifindex})"] if record.peer else []
     parts += ["dry-run"] if record.dry_run else []
-    parts += [f"prog {', '.join(each.name for each in record.programs)}", f"state {record.state}", f"pid {record.pid}"]
+    parts += [f"prog {', '.join(_program(each) for each in record.programs if not each.backward)}"]
+    parts += [f"from peer {each.name}" for each in record.programs if each.backward]
+    parts += [f"state {record.state}", f"pid {record.pid}"]
     parts += [f"reverts in {max(0, round(record.deadline - time.time()))} s"] if record.deadline is not None else []
     parts += [f"netns {record.netns}"] if record.netns != here else []
     return "  ".join(parts)
+
+
+def _program(program: LiveProgram) -> str:
+    on = "" if program.chain_on == ("pass",) else f" (on {', '.join(program.chain_on) or 'nothing'}: the next)"
+    return program.name + on
 
 
 def counted(stats: dict[str, Any]) -> str:

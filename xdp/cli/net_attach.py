@@ -55,6 +55,7 @@ def run(arguments: Namespace, output: Output) -> int:
         raise InputError(f"{arguments.peer} belongs to attachment {taken.id} on {taken.interface} already")
     _require_capabilities()
     data = object_bytes(said.object)
+    peer_data = None if arguments.peer_object is None else object_bytes(arguments.peer_object)
     state.prepare()
     number = state.new_id()
     order = Order(
@@ -73,6 +74,10 @@ def run(arguments: Namespace, output: Output) -> int:
         revert_after=arguments.revert_after,
         force=arguments.force,
         priority=50 if arguments.priority is None else arguments.priority,
+        peer_object=None if peer_data is None else _stored(state, number, arguments.peer_object, peer_data),
+        peer_label=arguments.peer_object or "",
+        peer_prog=arguments.peer_prog,
+        chain_on=arguments.chain_on or ("pass",),
     )
     return _here(order, number, state, output) if arguments.detach_on_exit else _away(order, number, state, output)
 
@@ -175,6 +180,10 @@ def _change(record: Attachment, said: Phrase, arguments: Namespace, state: State
         )
     if said.overwrite and record.interface != said.interface:
         raise InputError(f"{said.interface} is the peer of {record.interface}: overwrite that one")
+    if arguments.peer_prog is not None or arguments.peer_object is not None:
+        _refuse(
+            arguments, "what judges frames from the peer is chosen when the filter is attached: detach, attach anew"
+        )
     data = object_bytes(said.object)
     request = {
         "object": str(_stored(state, record.id, said.object, data)),
@@ -182,6 +191,7 @@ def _change(record: Attachment, said: Phrase, arguments: Namespace, state: State
         "prog": arguments.prog,
         "force": arguments.force,
         "priority": arguments.priority,
+        "chain_on": arguments.chain_on,
     }
     what = "replace" if said.overwrite else "insert"
     answer = ask(state.attachments / f"{record.id}.sock", what, seconds=_PATIENCE, **request)
@@ -199,7 +209,9 @@ def _change(record: Attachment, said: Phrase, arguments: Namespace, state: State
 def _told(record: Attachment) -> str:
     """The mode in one sentence of what it does and what it does not."""
     sentence = _SENTENCES[record.mode].format(interface=record.interface, peer=record.peer)
-    names = ", ".join(each.name for each in record.programs)
+    names = ", ".join(each.name for each in record.programs if not each.backward)
+    back = ", ".join(each.name for each in record.programs if each.backward)
+    sentence += f"; {back} judges what comes from {record.peer}" if back else ""
     dry = " (dry run: verdicts are counted, everything passes)" if record.dry_run else ""
     return f"{record.interface}: {names} id {record.program_id}, {record.mode} mode: {sentence}{dry}"
 
@@ -223,6 +235,8 @@ def _mode(arguments: Namespace) -> str:
         )
     if mode == "inline" and arguments.peer is None:
         _refuse(arguments, "inline mode stands between two interfaces: name the other one with --peer IF")
+    if mode != "inline" and (arguments.peer_prog is not None or arguments.peer_object is not None):
+        _refuse(arguments, f"--peer-prog and --peer-object belong to inline mode, not to {mode}")
     if mode != "inline" and arguments.peer is not None:
         _refuse(arguments, f"--peer belongs to inline mode, not to {mode}")
     return mode

@@ -9,10 +9,20 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = ["Phrase", "attach_words", "device_words", "phrase", "repair_words", "show_words", "top_words"]
+__all__ = [
+    "Phrase",
+    "attach_words",
+    "detach_words",
+    "device_words",
+    "phrase",
+    "repair_words",
+    "show_words",
+    "top_words",
+]
 
 _HOOKS: Final = ("xdp", "xdpgeneric", "xdpdrv", "xdpoffload")
 _LONGEST_NAME: Final = 15
+_VERDICTS: Final = ("aborted", "drop", "pass", "tx", "redirect")
 
 
 @final
@@ -26,11 +36,12 @@ class _Words:
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phrase:
-    """What the words say: `object` is empty where none is wanted, `interface` is empty where it may be."""
+    """What the words say: `object` is empty where none is wanted, `interface` is empty where it may be; `number`: of a program."""
 
     object: str = ""
     interface: str = ""
     overwrite: bool = False
+    number: int | None = None
 
 
 def phrase(arguments: Namespace) -> Phrase:
@@ -51,18 +62,29 @@ def phrase(arguments: Namespace) -> Phrase:
     elif arguments.wants_interface:
         arguments.wrong(f"which interface? {arguments.form}")
     overwrite = arguments.wants_object and rest[:1] == ["overwrite"]
-    if rest := rest[1:] if overwrite else rest:
+    rest = rest[1:] if overwrite else rest
+    number = None
+    if arguments.wants_id and rest[:1] == ["id"] and len(rest) > 1 and rest[1].isdecimal():
+        number, rest = int(rest[1]), rest[2:]
+    if rest:
         arguments.wrong(f"{rest[0]!r}: {arguments.form}")
     if len(name.encode()) > _LONGEST_NAME or "/" in name:
         arguments.wrong(f"{name!r} cannot be the name of an interface")
-    return Phrase(object=said, interface=name, overwrite=overwrite)
+    return Phrase(object=said, interface=name, overwrite=overwrite, number=number)
 
 
-def _phrased(parser: ArgumentParser, form: str, *, wants_object: bool, wants_interface: bool) -> None:
+def _phrased(
+    parser: ArgumentParser, form: str, *, wants_object: bool, wants_interface: bool, wants_id: bool = False
+) -> None:
     parser.add_argument("words", nargs="*", metavar="WORD", help=form)
     parser.usage = f"{parser.prog} {form} [options]"
     parser.set_defaults(
-        form=form, wants_object=wants_object, wants_interface=wants_interface, wrong=parser.error, extra_words=_Words()
+        form=form,
+        wants_object=wants_object,
+        wants_interface=wants_interface,
+        wants_id=wants_id,
+        wrong=parser.error,
+        extra_words=_Words(),
     )
 
 
@@ -78,6 +100,8 @@ def attach_words(parser: ArgumentParser) -> None:
         "host: stand between IF and this host (with --peer: inline)",
     )
     add("--peer", metavar="IF", help="the other interface of inline mode")
+    add("--peer-prog", metavar="NAME", help="the program for frames that come from the peer (default: they pass)")
+    add("--peer-object", metavar="OBJECT", help="where that program is, if not in OBJECT")
     add(
         "--backend",
         choices=("auto", "afpacket", "libpcap", "tap"),
@@ -96,9 +120,21 @@ def attach_words(parser: ArgumentParser) -> None:
     add("--revert-after", metavar="SECONDS", type=_seconds, help="detach unless 'net confirm' comes before")
     add("--force", action="store_true", help="attach although the rehearsal says that it locks you out")
     add("--priority", metavar="N", type=_priority, help="place in the chain of programs, lowest first (default: 50)")
+    add(
+        "--chain-on",
+        metavar="VERDICT,…",
+        type=_verdicts,
+        help="on which of its verdicts the next program of the chain is asked (default: pass)",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--detach-on-exit", action="store_true", help="stay here; Ctrl-C detaches")
     where.add_argument("--daemon", action="store_true", help="go on in the background (the default)")
+
+
+def detach_words(parser: ArgumentParser) -> None:
+    """The words of `net detach dev IF [id N]`."""
+    _phrased(parser, "dev IF [id N]", wants_object=False, wants_interface=True, wants_id=True)
+    parser.add_argument("--prog", metavar="NAME", help="take only this program out of the chain")
 
 
 def device_words(parser: ArgumentParser) -> None:
@@ -142,6 +178,13 @@ def _from_one(text: str) -> int:
 
 def _priority(text: str) -> int:
     return _number(text, 0, 1 << 31)
+
+
+def _verdicts(text: str) -> tuple[str, ...]:
+    chosen = tuple(dict.fromkeys(each.strip().lower().removeprefix("xdp_") for each in text.split(",")))
+    if wrong := [each for each in chosen if each not in _VERDICTS]:
+        raise ArgumentTypeError(f"{wrong[0]!r} is no verdict: there are {', '.join(_VERDICTS)}")
+    return chosen
 
 
 def _seconds(text: str) -> float:

@@ -28,14 +28,19 @@ import numpy as np
 from netdev.errors import InterfaceError
 from netdev.port import LivePort
 from runtime.errors import DeviceError, InputError
-from xdp.live.link import Lane, Link, Mode, Wire
+from xdp.live.claims import claim
+from xdp.live.keeper import Order
+from xdp.live.link import PASS_ONLY, Lane, Link, Mode, Wire
 from xdp.live.programs import Source, open_program
+from xdp.live.registry import State
 from xdp.live.registry import state_folder as default_folder
 from xdp.live.station import Station, Targets
+from xdp.verdict import Verdict
 
 if TYPE_CHECKING:
     from netdev.backends import Loops
     from netdev.topology import Guard, Journal
+    from runtime.loader import Program
 
 __all__ = ["BACKENDS", "attach"]
 
@@ -61,16 +66,22 @@ def attach(
     dry_run: bool = False,
     engine: str | None = None,
     peer_program: Source | None = None,
+    peer_prog: str | None = None,
     priority: int = 50,
+    goes_on: frozenset[Verdict] = PASS_ONLY,
     state_folder: Path | None = None,
     journal: Journal | None = None,
+    listed: bool = True,
 ) -> Link:
     """Attach an XDP program (an object's path, or a program of a loaded object) to an interface of this thread's namespace.
 
-    `mode` is "inline" (with `peer`, and optionally `peer_program` for frames that come from there), "host" or "monitor".
+    `mode` is "inline" (with `peer`, and optionally a program for frames that come from there: `peer_program`, or `peer_prog` of the
+    same object, sharing its maps), "host" or "monitor".
     `backend` is "auto", "afpacket", "libpcap" or "tap" (the interface is made, as a TAP). `queues` are workers among which
     flows are distributed. `promisc` takes in frames for other stations (inline does so always). `dry_run` counts verdicts and passes
-    everything. `state_folder` is where the journal is kept, unless `journal` is one already begun, whose guard is the caller's.
+    everything. `goes_on` are verdicts on which the next program of a chain is asked, too. `state_folder` is where the journal is kept,
+    unless `journal` is one already begun, whose guard is the caller's; a link that is `listed` has a record there, by which `xdpsim net`
+    and `xdpsim map` find it.
 
     Raises InputError, ObjectError, UnsupportedError, VerificationError for the program; InterfaceError, DeviceError for the system.
     """
@@ -85,8 +96,47 @@ def attach(
     )
     order.check()
     opening = partial(_Opening, order, journal=journal)
-    programs = _Programs(source=source, prog=prog, peer=peer_program, engine=engine, priority=priority)
-    return _linked(opening, programs, queues=queues, dry_run=dry_run).start()
+    programs = _Programs(
+        source=source,
+        prog=prog,
+        peer=peer_program,
+        peer_prog=peer_prog,
+        engine=engine,
+        priority=priority,
+        goes_on=goes_on,
+    )
+    link = _linked(opening, programs, queues=queues, dry_run=dry_run).start()
+    if listed:
+        _list(link, order, programs, dry_run=dry_run)
+    return link
+
+
+def _list(link: Link, order: _Order, programs: _Programs, *, dry_run: bool) -> None:
+    """Let others see the link; one that cannot be is not left behind."""
+    from xdp.live.presence import Presence
+
+    source = programs.source
+    path = Path(source) if isinstance(source, str | Path) else Path(link.programs[0].program.owner.spec.name)
+    wanted = Order(
+        object=path,
+        label=str(path),
+        interface=order.interface,
+        ifindex=socket.if_nametoindex(order.interface),
+        prog=programs.prog,
+        mode=order.mode.value,
+        peer=order.peer,
+        peer_ifindex=None if order.peer is None else socket.if_nametoindex(order.peer),
+        backend=order.backend,
+        queues=order.queues,
+        promisc=order.promisc,
+        dry_run=dry_run,
+        priority=programs.priority,
+    )
+    try:
+        link.at_end(Presence(link, wanted, State(order.folder)).close)
+    except BaseException:
+        link.detach()
+        raise
 
 
 @final
@@ -97,20 +147,30 @@ class _Programs:
     source: Source
     prog: str | None
     peer: Source | None
+    peer_prog: str | None
     engine: str | None
     priority: int
+    goes_on: frozenset[Verdict]
+
+    def peer_of(self, program: Program) -> Source | None:
+        """What judges frames from the peer: of a source of its own, or of the same object; None: nothing."""
+        if self.peer is not None or self.peer_prog is None:
+            return self.peer
+        return program.owner.program(self.peer_prog)
 
 
 def _linked(opening: Callable[[ExitStack], _Opening], wanted: _Programs, *, queues: int, dry_run: bool) -> Link:
-    """Programs first: one that is refused has changed nothing."""
+    """Programs and loops first: one that is refused has changed nothing, and nothing waits for a compiler."""
     from runtime.maps import possible_cpus
+    from xdp.natives.ports import make_ready
 
+    make_ready()
     cpus = max(possible_cpus(), 2 * queues)
     with ExitStack() as undo:
         program = open_program(wanted.source, wanted.prog, engine=wanted.engine, cpus=cpus)
         undo.callback(program.close)
-        peer = wanted.peer
-        other = None if peer is None else open_program(peer, None, engine=wanted.engine, cpus=cpus)
+        peer = wanted.peer_of(program.program)
+        other = None if peer is None else open_program(peer, wanted.peer_prog, engine=wanted.engine, cpus=cpus)
         if other is not None:
             undo.callback(other.close)
         restore = undo.enter_context(ExitStack())
@@ -122,6 +182,7 @@ def _linked(opening: Callable[[ExitStack], _Opening], wanted: _Programs, *, queu
             engine=wanted.engine,
             dry_run=dry_run,
             priority=wanted.priority,
+            goes_on=wanted.goes_on,
             peer_program=other,
         )
         link.hold(restore.pop_all())
@@ -176,15 +237,16 @@ class _Opening:
         self._restore = restore
         self._journal = journal
         self._changing = threading.Lock()
+        self._claimed: set[int] = set()
         self._watched: _Watched | None = None
 
     def open(self) -> Wire:
         """Everything for the mode. Raises InterfaceError, DeviceError, InputError."""
         order = self._order
         if order.backend != "tap":
-            _claim(order.interface, self._restore)
+            self._claim(order.interface)
         if order.peer is not None:
-            _claim(order.peer, self._restore)
+            self._claim(order.peer)
         match order.mode:
             case Mode.MONITOR:
                 return self._monitor()
@@ -192,6 +254,9 @@ class _Opening:
                 return self._inline()
             case Mode.HOST:
                 return self._host()
+
+    def _claim(self, name: str) -> None:
+        self._claimed.add(claim(name, self._order.folder, self._restore))
 
     def _monitor(self) -> Wire:
         stations = self._stations(self._order.interface, promisc=self._order.promisc, changed=False)
@@ -263,7 +328,14 @@ class _Opening:
         return tuple(stations)
 
     def _again(self, name: str, open_one: Callable[[], LivePort], _station: Station, *, seal: bool) -> LivePort:
+        """Another port when the interface has returned; it is another one to the system, so it is claimed anew."""
         port = open_one()
+        if port.ifindex not in self._claimed:
+            try:
+                self._claim(name)
+            except (InputError, DeviceError) as error:
+                port.close()
+                raise InterfaceError(str(error)) from error
         if seal:
             sealed = False
             try:
@@ -331,21 +403,6 @@ def _revert(journal: Journal) -> None:
     done = inside(journal.namespace, journal.revert)
     if done is not None and done.problems:
         raise DeviceError(f"not everything could be restored (see xdpsim net repair): {'; '.join(done.problems)}")
-
-
-def _claim(name: str, restore: ExitStack) -> None:
-    """Hold an interface, in its namespace, for as long as this process wants it. Raises InputError, DeviceError."""
-    try:
-        index = socket.if_nametoindex(name)
-    except OSError:
-        raise DeviceError(f"there is no interface {name!r} here (ip link shows them)") from None
-    holder = restore.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
-    try:
-        holder.bind(f"\0xdpsim-link-{index}")
-    except OSError:
-        raise InputError(
-            f"{name} has an attachment already: detach it first, or insert the program into its chain"
-        ) from None
 
 
 def _loops() -> Loops:

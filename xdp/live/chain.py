@@ -119,12 +119,12 @@ class Lineup:
             self._state = generation + 1, tuple(sorted((*entries, made), key=lambda each: each.priority))
             return made
 
-    def replace(self, old: Entry, program: Program) -> Entry:
-        """Put a program in another's place: priority, chain-call actions and counts go on. Raises InputError."""
+    def replace(self, old: Entry, program: Program, *, goes_on: frozenset[Verdict] | None = None) -> Entry:
+        """Put a program in another's place: priority, chain-call actions (unless given) and counts go on. Raises InputError."""
         with self._lock:
             generation, entries = self._state
             self._require(old)
-            made = replace(old, program=program)
+            made = replace(old, program=program, goes_on=old.goes_on if goes_on is None else goes_on)
             self._state = generation + 1, tuple(made if each == old else each for each in entries)
             return made
 

@@ -1,6 +1,6 @@
 """Talking to a keeper: a Unix socket per attachment, one JSON document a line each way.
 
-    → {"do": "status" | "stats" | "replace" | "insert" | "detach" | "confirm", …}
+    → {"do": "status" | "stats" | "replace" | "insert" | "remove" | "detach" | "confirm", …}
     ← {"ok": {…}}  or  {"error": "one line", "code": exit code, "fields": {…}}
 
 Not here: what the requests do (keeper.py).

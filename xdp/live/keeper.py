@@ -26,9 +26,11 @@ from runtime.errors import DeviceError, InputError
 from xdp.live.control import Server
 from xdp.live.registry import Attachment, State, namespace, start_time
 
-__all__ = ["Held", "Keeper", "Order"]
+__all__ = ["CHANGES", "Held", "Keeper", "Order", "changed", "say"]
 
 _TICK: Final = 0.25  # seconds between two looks at what may have changed
+CHANGES: Final = ("replace", "insert", "remove")
+"""The requests that change which programs run."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
@@ -37,7 +39,8 @@ _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 class Order:
     """What is wanted. `object` is the file that is loaded, `label` what the user called it.
 
-    `ifindex` is 0 where the interface is yet to be made (the tap backend).
+    `ifindex` is 0 where the interface is yet to be made (the tap backend). `peer_object`, or else the program `peer_prog` of the same
+    object, judges what comes from the peer. `chain_on` are the verdicts on which the next program of the chain is asked.
     """
 
     object: Path
@@ -55,6 +58,10 @@ class Order:
     revert_after: float | None = None
     force: bool = False
     priority: int = 50
+    peer_object: Path | None = None
+    peer_label: str = ""
+    peer_prog: str | None = None
+    chain_on: tuple[str, ...] = ("pass",)
 
 
 class Held(Protocol):
@@ -78,6 +85,10 @@ class Held(Protocol):
 
     def insert(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One more program in the chain."""
+        ...
+
+    def remove(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One program less in the chain."""
         ...
 
     def guarded(self) -> None:
@@ -218,9 +229,9 @@ class Keeper:
                 }
             case "stats":
                 return held.stats()
-            case "replace" | "insert" as what:
+            case what if what in CHANGES:
                 with self._changing:
-                    done = held.replace(request) if what == "replace" else held.insert(request)
+                    done = changed(held, request)
                 self._refresh()
                 return done
             case "confirm":
@@ -237,6 +248,17 @@ class Keeper:
                 return self._final
             case other:
                 raise InputError(f"a keeper does not know {other!r}")
+
+
+def changed(held: Held, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry out one of CHANGES."""
+    match request["do"]:
+        case "replace":
+            return held.replace(request)
+        case "insert":
+            return held.insert(request)
+        case _:
+            return held.remove(request)
 
 
 @contextmanager

@@ -28,10 +28,11 @@ from xdp.verdict import Verdict
 if TYPE_CHECKING:
     from runtime.maps import Map
 
-__all__ = ["Lane", "Link", "LinkStatistics", "Mode", "Wire"]
+__all__ = ["PASS_ONLY", "Lane", "Link", "LinkStatistics", "Mode", "Wire"]
 
 _SETTLE: Final = 10.0  # seconds
-_PASS: Final = frozenset({Verdict.XDP_PASS})
+PASS_ONLY: Final = frozenset({Verdict.XDP_PASS})
+"""The next program of a chain is asked when this one lets pass."""
 
 
 class Mode(StrEnum):
@@ -114,6 +115,7 @@ class Link:
         engine: str | None = None,
         dry_run: bool = False,
         priority: int = 50,
+        goes_on: frozenset[Verdict] = PASS_ONLY,
         peer_program: Loaded | None = None,
     ) -> None:
         self.mode = wire.mode
@@ -129,15 +131,16 @@ class Link:
         self._over = threading.Event()
         self._timer: threading.Timer | None = None
         self._restore = ExitStack()
+        self._afterwards = ExitStack()
         self._started = time.monotonic()
         self._counters = Counters.create(len(wire.lanes))
         self._loaded: dict[Entry, Loaded] = {}
         self._retired: list[Loaded] = []
         self._inward, self._outward = Lineup(), Lineup(first_slot=MOST_PROGRAMS)
         self._books = {True: ReasonBook(), False: ReasonBook()}
-        self._add(self._inward, program, priority, _PASS)
+        self._add(self._inward, program, priority, goes_on)
         if peer_program is not None:
-            self._add(self._outward, peer_program, priority, _PASS)
+            self._add(self._outward, peer_program, priority, PASS_ONLY)
         self._final: LinkStatistics | None = None
         self._workers = [self._worker(number, lane) for number, lane in enumerate(wire.lanes)]
 
@@ -166,6 +169,14 @@ class Link:
     def hold(self, restore: ExitStack) -> None:
         """Close this at the end, when the workers have stopped: what puts the system back."""
         self._restore = restore
+
+    def at_end(self, callback: Callable[[], None]) -> None:
+        """Call this when the link has ended and everything is restored."""
+        with self._lock:
+            if not self._over.is_set():
+                self._afterwards.callback(callback)
+                return
+        callback()
 
     def start(self) -> Self:
         """Let the workers run."""
@@ -202,13 +213,18 @@ class Link:
         """The chain, in the order that it runs."""
         return self._inward.entries
 
+    @property
+    def peer_programs(self) -> tuple[Entry, ...]:
+        """What judges frames from the peer, in the order that it runs."""
+        return self._outward.entries
+
     def insert(
         self,
         source: Source,
         *,
         prog: str | None = None,
         priority: int = 50,
-        goes_on: frozenset[Verdict] = _PASS,
+        goes_on: frozenset[Verdict] = PASS_ONLY,
     ) -> Entry:
         """Add a program to the chain; the frames on which it says one of `goes_on` are shown to the next one."""
         with self._lock:
@@ -222,10 +238,17 @@ class Link:
             self._settle(self._inward)
             return entry
 
-    def replace(self, source: Source, prog: str | None = None, *, name: str | None = None) -> frozenset[str]:
+    def replace(
+        self,
+        source: Source,
+        prog: str | None = None,
+        *,
+        name: str | None = None,
+        goes_on: frozenset[Verdict] | None = None,
+    ) -> frozenset[str]:
         """Put a program in the place of one (the only one, or that of this name), between two batches.
 
-        Maps with the same definitions are kept; returns their names. When the new program is refused, the old one goes on.
+        `goes_on` changes on which verdicts the next one is asked. Maps with the same definitions are kept; returns their names. When the new program is refused, the old one goes on.
         Raises InputError, ObjectError, UnsupportedError, VerificationError.
         """
         with self._lock:
@@ -234,7 +257,7 @@ class Link:
             before = self._loaded[old]
             maps = before.object.maps
             loaded = open_program(source, prog, engine=self._engine, cpus=self._cpus, maps=maps)
-            new = self._inward.replace(old, loaded.program)
+            new = self._inward.replace(old, loaded.program, goes_on=goes_on)
             self._loaded[new] = loaded
             self._name(new)
             del self._loaded[old]
@@ -244,14 +267,14 @@ class Link:
             self._retire(before)
             return loaded.object.kept if loaded.owned else frozenset()
 
-    def remove(self, name: str) -> None:
-        """Take a program out of the chain; the last one stays. Raises InputError."""
+    def remove(self, program: str | Entry) -> None:
+        """Take a program out of the chain, by name or as `programs` has it; the last one stays. Raises InputError."""
         with self._lock:
             self._require()
-            old = self._choose(name)
+            old = self._choose(program) if isinstance(program, str) else program
             if len(self._inward.entries) == 1:
-                raise InputError(f"{name!r} is the only program on {self.interface}: detach ends the filter")
-            self._inward.remove(old)
+                raise InputError(f"{old.name!r} is the only program on {self.interface}: detach ends the filter")
+            self._inward.remove(old)  # raises InputError for an entry of the past
             self._counters.name_program(old.slot, 0, "", 0)
             self._settle(self._inward)
             self._retire(self._loaded.pop(old))
@@ -302,6 +325,12 @@ class Link:
             "maps": [_describe_map(name, each) for name, each in self.maps.items()],
         }
 
+    def while_attached(self, act: Callable[[], None]) -> None:
+        """Do something that must not meet the end of the link half-way; nothing when the end has come."""
+        with self._lock:
+            if not self._over.is_set():
+                act()
+
     def guarded(self) -> None:
         """Start the guard again if it died: to be called now and then. Raises InterfaceError."""
         with self._lock:
@@ -316,12 +345,13 @@ class Link:
             self._timer.daemon = True
             self._timer.start()
 
-    def confirm(self) -> None:
-        """Stay: what `revert_after` said is void."""
+    def confirm(self) -> bool:
+        """Stay: what `revert_after` said is void; whether it had said anything."""
         with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            timer, self._timer = self._timer, None
+            if timer is not None:
+                timer.cancel()
+            return timer is not None
 
     def wait(self, seconds: float | None = None) -> bool:
         """Wait for the end of the link; whether it came."""
@@ -344,6 +374,7 @@ class Link:
             finally:
                 self._final = self.stats()
                 self._over.set()
+                self._afterwards.close()
                 if not stuck:
                     self._free()
             if stuck:

@@ -3,6 +3,7 @@
     attachments/<id>.json    a record (Attachment), written whole or not at all
     attachments/<id>.sock    where its keeper answers (control.py)
     attachments/<id>.log     what its keeper said
+    claims/                  who has which interface (claims.py)
     journal/                 how to undo what was changed (netdev.topology)
     objects/, numbers        what is loaded, and the numbers that were given out
 
@@ -35,14 +36,17 @@ __all__ = [
     "state_folder",
 ]
 
-_FOLDERS: Final = ("attachments", "journal", "objects")
+_FOLDERS: Final = ("attachments", "claims", "journal", "objects")
 _DIGITS: Final = 20
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LiveProgram:
-    """A program of a chain: `id` is one of the machine, `tag` 16 hex digits, `object` what was named on the command line."""
+    """A program of a chain: `id` is one of the machine, `tag` 16 hex digits, `object` what was named on the command line.
+
+    `chain_on` are the verdicts on which the next one is asked; `backward`: it judges what comes from the peer.
+    """
 
     id: int
     name: str
@@ -51,6 +55,8 @@ class LiveProgram:
     object: str = ""
     maps: tuple[int, ...] = ()
     loaded_at: float = 0.0
+    chain_on: tuple[str, ...] = ("pass",)
+    backward: bool = False
 
 
 @final
@@ -250,13 +256,17 @@ def _record(document: object) -> Attachment | None:
     try:
         known = _known(Attachment, document)
         known["programs"] = tuple(
-            LiveProgram(**{**_known(LiveProgram, each), "maps": tuple(each.get("maps", ()))})
+            LiveProgram(**{name: _frozen(value) for name, value in _known(LiveProgram, each).items()})
             for each in document.get("programs", ())
         )
         known["maps"] = tuple(LiveMap(**_known(LiveMap, each)) for each in document.get("maps", ()))
         return Attachment(**known)
     except (TypeError, AttributeError):
         return None
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _known(record: type[Any], document: Mapping[str, Any]) -> dict[str, Any]:

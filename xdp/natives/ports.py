@@ -14,7 +14,7 @@ from xdp.natives.compiled import Compiled
 from xdp.natives.rings import collect, send
 from xdp.natives.taps import deliver, take
 
-__all__ = ["LOOPS"]
+__all__ = ["LOOPS", "make_ready"]
 
 
 @cache
@@ -29,3 +29,8 @@ LOOPS: Final = Loops(
     deliver=Compiled(deliver, _library),
 )
 """What to open live ports with."""
+
+
+def make_ready() -> None:
+    """Compile the loops now, if nobody did yet: not when an interface waits for them."""
+    _library()

@@ -46,6 +46,15 @@ SEC("xdp") int two_reasons(struct xdp_md *ctx)
     return XDP_PASS;
 }
 """
+BOTH = """
+SEC("xdp") int there(struct xdp_md *ctx) { return XDP_PASS; }
+
+SEC("xdp") int back(struct xdp_md *ctx)
+{
+    unsigned char *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+    return data + 24 <= end && data[12] == 8 && data[13] == 0 && data[23] == 1 ? XDP_DROP : XDP_PASS;
+}
+"""
 HEAD = '#include <linux/bpf.h>\n#define SEC(name) __attribute__((section(name), used))\nchar _license[] SEC("license") = "GPL";\n'
 
 
@@ -391,3 +400,58 @@ def test_the_tap_backend_makes_its_interface(line: tuple[Line, Commands]) -> Non
     assert (row["devname"], row["ifindex"]) == ("tap7", wires.middle.ifindex("tap7"))
     net.run("detach", "dev", "tap7")
     assert "tap7" not in wires.middle.ip("link", "show")
+
+
+def test_a_program_for_each_direction(line: tuple[Line, Commands], tmp_path: Path) -> None:
+    """What comes from the peer is judged by --peer-prog of the same object, or by a second object's program."""
+    wires, net = line
+    both = _compiled(tmp_path, "both", BOTH)
+    said = net.run("attach", both, "--prog", "there", "dev", "a", "--peer", "b", "--peer-prog", "back", "--force")
+    assert "back judges what comes from b" in said
+    assert _pings(wires.client, count=2) == 0
+    (view,) = net.json("top", "--count", "1", "--interval", "0.1")
+    assert view["totals"]["packets"]["XDP_PASS"] >= 2  # the requests went through
+    assert "from peer back" in net.run("show")
+    net.run("detach", "dev", "a")
+    other = _compiled(tmp_path, "other", NO_PING)
+    net.run("attach", both, "--prog", "there", "dev", "a", "--peer", "b", "--peer-object", other, "--force")
+    assert _pings(wires.client, count=2) == 0
+    (row,) = net.shown()
+    assert [(each["name"], each["object"], each["backward"]) for each in row["programs"]] == [
+        ("there", both, False),
+        ("no_ping", other, True),
+    ]
+    assert "chosen when the filter is attached" in net.run(
+        "attach", other, "dev", "a", "overwrite", "--peer-prog", "back", code=2
+    )
+    net.run("detach", "dev", "a")
+    assert "belong to inline mode" in net.run("attach", both, "dev", "a", "--mode", "host", "--peer-prog", "x", code=2)
+
+
+def test_a_chain_grows_and_shrinks(ends: tuple[Pair, Commands], tmp_path: Path) -> None:
+    """--chain-on says on which verdicts the next program is asked; --prog or id takes one out again."""
+    wires, net = ends
+    drop = _compiled(tmp_path, "drop", DROP)
+    net.run("attach", drop, "dev", "eth0", "--mode", "monitor", "--chain-on", "drop,pass", "--priority", "10")
+    net.run("attach", PASS, "dev", "eth0", "--priority", "20")
+    assert "prog drop_all (on drop, pass: the next)" in net.run("show")
+    (row,) = net.shown()
+    first, last = row["programs"]
+    assert (first["chain_on"], last["chain_on"]) == (["drop", "pass"], ["pass"])
+    (before,) = net.json("top", "--count", "1", "--interval", "0.1")
+    assert _pings(wires.client) == 3
+    (view,) = net.json("top", "--count", "1", "--interval", "0.1")
+    assert view["totals"]["packets"]["XDP_PASS"] >= 3
+    assert view["totals"]["packets"]["XDP_DROP"] == before["totals"]["packets"]["XDP_DROP"]  # the last word counts
+    assert "no verdict" in net.run("attach", PASS, "dev", "eth0", "--priority", "1", "--chain-on", "maybe", code=2)
+    assert "in the chain: drop_all" in net.run("detach", "dev", "eth0", "--prog", "nonsense", code=3)
+    assert (
+        net.run("detach", "dev", "eth0", "id", str(last["id"])) == f"eth0: {last['name']} (id {last['id']}) is gone\n"
+    )
+    (row,) = net.shown()
+    assert [each["name"] for each in row["programs"]] == ["drop_all"]
+    assert "is the only program" in net.run("detach", "dev", "eth0", "--prog", "drop_all", code=3)
+    net.run("attach", drop, "dev", "eth0", "overwrite", "--chain-on", "pass")
+    assert net.shown()[0]["programs"][0]["chain_on"] == ["pass"]
+    net.run("detach", "dev", "eth0")
+    assert net.shown() == []
