@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netdev.port import FrameBatch
-from xdp.hooks import BatchResult, Hook, XdpProgram, hook_on
+from xdp.hooks import BatchResult, Hook, XdpProgram, hook_on, require_frames
 from xdp.outputs import FrameFiles, VerdictFile
 from xdp.source import Source, select
 from xdp.verdict import Verdict
@@ -130,11 +130,11 @@ def replay(
     `engine` is "jit", "interpreter" or "kernel" (default: the object's). `clock` "packet" gives programs the capture's time,
     "wall" the machine's. `verdicts` names a file for one JSON line a frame (with `hashes`, the SHA-256 of what the
     program left), `out` a folder for frames by verdict as pcapng. `progress` is called with frames done and
-    frames in all. Raises UnsupportedError for programs that no hook runs, CaptureError, VerificationError, and OSError for outputs that cannot be written.
+    frames in all. Raises UnsupportedError for programs that no frames run, CaptureError, VerificationError, and OSError for outputs that cannot be written.
     """
     paths = [captures] if isinstance(captures, str | Path) else list(captures)
     bare = program.program if isinstance(program, XdpProgram) else program
-    bare.require_driver()
+    require_frames(bare)
     wanted = engine or bare.owner.engine
     with ExitStack() as stack:
         source = stack.enter_context(closing(Source.open(paths, loop=loop, limit=limit, wrap=wrap)))

@@ -19,6 +19,7 @@ from runtime.loader import LoadedObject
 from runtime.maps import possible_cpus
 from runtime.spec import ObjectSpec, Registry
 from runtime.verifier import Facts, FailureCode, Policy, Suspect
+from xdp.driver import drive
 from xdp.hooks import Hook
 
 __all__ = ["Witness", "find_witness", "unseen"]
@@ -91,13 +92,15 @@ def unseen(error: VerificationError) -> str:
     suspect = error.suspect
     if isinstance(suspect, Suspect) and suspect.program_type.driver is None:
         return f"nothing here runs programs of type {suspect.program_type.name}"
+    if isinstance(suspect, Suspect) and suspect.program_type.driver is not drive:
+        return f"no frame is the input of programs of type {suspect.program_type.name}"
     return _LIMITS.get(error.code, "no input was found that does it, and this may be a limit of the analysis")
 
 
 def find_witness(error: VerificationError, spec: ObjectSpec, registry: Registry) -> Witness | None:
     """Look for inputs that confirm a rejection, within a few hundred guarded runs; None where none was found."""
     suspect = error.suspect
-    if not isinstance(suspect, Suspect) or suspect.program_type.driver is None:
+    if not isinstance(suspect, Suspect) or suspect.program_type.driver is not drive:
         return None
     if not all(_is_made_here(registry, each.kind) for each in spec.maps):
         return None

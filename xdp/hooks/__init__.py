@@ -7,13 +7,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from runtime.errors import UnsupportedError
+from xdp.driver import drive
 from xdp.hooks.xdp import BatchResult, Hook, Result, XdpProgram, may_write
 
 if TYPE_CHECKING:
     from runtime.loader import Program
     from xdp.hooks.kernel import KernelHook
 
-__all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on", "may_write"]
+__all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on", "may_write", "require_frames"]
+
+
+def require_frames(program: Program) -> None:
+    """Raises UnsupportedError for programs that nothing here runs, and for those that another hook runs."""
+    program.require_driver()
+    if program.type.driver is not drive:
+        what = f"program {program.name!r} is of type {program.type.name}"
+        raise UnsupportedError(f"{what}: a hook of its own runs it, and frames do not")
 
 
 def hook_on(
@@ -28,13 +38,12 @@ def hook_on(
 ) -> Hook | KernelHook:
     """A hook of that program on that engine. `wall`: clocks are the machine's; `keep`: outputs stay.
 
-    Raises UnsupportedError for programs that no hook runs.
+    Raises UnsupportedError for programs that no frames run.
     """
-    program.require_driver()
+    require_frames(program)
     from runtime.spec import ClockMode
 
     if engine == "kernel":
-        from runtime.errors import UnsupportedError
         from xdp.hooks.kernel import KernelHook
 
         if wall:
