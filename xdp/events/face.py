@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from errno import EINVAL
@@ -18,7 +19,7 @@ from runtime.maps import HEADER_SIZE, decode
 from runtime.native import memory
 from runtime.spec import CType, NativeFunction
 from xdp.events.packed import HEAD, RecordType
-from xdp.events.perf import CPU_OF, LOST_EVER, slot_at
+from xdp.events.perf import CPU_OF, LOST_EVER, RING, slot_at
 from xdp.events.ring import ABANDONED, REFUSED
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Event", "Events", "events_of"]
 
 _CHUNK: Final = 256 * 1024
+_GROWTH: Final = 4  # a record of 8 bytes in the ring has a head of 32 in a chunk
 _ERRNO_MAX: Final = 31  # a head alone has 32 bytes
 _LOOK: Final = 0.1  # seconds between two looks at what nobody announced
 _PADDING: Final = 8
@@ -58,8 +60,9 @@ class Events:
 
     `for event in map` takes what is there now; `poll` waits for some; `follow` goes on; these give values: what BTF says of the
     bytes (a definition with `__type(value, struct event)`), or the bytes where there is no type or the size is another.
-    `take` gives whole records (Event). `peek` and `len` leave everything in the ring. Each event is given to one reader only:
-    a second one, in whichever process, gets what the first has not taken. Any call raises MapError for a closed map.
+    `take` gives whole records (Event). `peek` and `len` leave everything where it is. Each event is given to one reader only:
+    a second one, in whichever process, gets what the first has not taken. A loop that is left in the middle has taken
+    ahead; the rest is what the next call on this object gives first. Any call raises MapError for a closed map.
     """
 
     def __init__(self, raw: Map, drain: NativeFunction, wait: NativeFunction, *, slots: int) -> None:
@@ -67,32 +70,39 @@ class Events:
         self._drain = drain
         self._wait = wait
         self._all = range(slots)
+        self._chunks = 1 + _GROWTH * max(raw.spec.max_entries if slots == 1 else 0, RING) // _CHUNK
+        """How many chunks hold a whole ring: who writes as fast as we read does not keep us for ever."""
+        self._ahead: deque[Event] = deque()
         types = raw.types
         self.type: CType | None = types.ctype(raw.spec.btf_value) if types and raw.spec.btf_value else None
         """What BTF says that events are, or None."""
 
     def __iter__(self) -> Iterator[Any]:
         """Values that are there now, and those that come meanwhile."""
-        while found := self.take(most=1024):
-            yield from self._values(found)
+        while self._ahead or self._read_ahead():
+            yield from self._taken_ahead()
 
     def poll(self, timeout: float | None = None) -> list[Any]:
         """All values that are there; else wait for some, `timeout` seconds at most (None: as long as it takes)."""
-        return self._values(self.wait(timeout))
+        return [self.value(event) for event in self.wait(timeout) if not event.lost]
 
     def follow(self, timeout: float | None = None) -> Iterator[Any]:
         """Values as they come, until none came for `timeout` seconds."""
         while found := self.wait(timeout):
-            yield from self._values(found)
+            self._ahead.extend(found)
+            yield from self._taken_ahead()
 
-    def take(self, *, most: int | None = None, indices: Iterable[int] | None = None) -> list[Event]:
-        """Records that are there, of all slots or of some; `most`: about so many (what one chunk holds, then no more)."""
-        found: list[Event] = []
-        for index in self._all if indices is None else indices:
-            while chunk := self._read(index, keep=False):
-                found += chunk
-                if most is not None and len(found) >= most:
-                    return found
+    def take(self, *, indices: Iterable[int] | None = None) -> list[Event]:
+        """Records that are there, of all slots or of some."""
+        chosen = self._all if indices is None else tuple(indices)
+        found = [self._ahead.popleft() for _ in range(len(self._ahead))]
+        self._ahead.extend(event for event in found if event.index not in chosen)
+        found = [event for event in found if event.index in chosen]
+        for index in chosen:
+            for _ in range(self._chunks):
+                found += (chunk := self._read(index, keep=False))
+                if not chunk:
+                    break
         return found
 
     def wait(self, timeout: float | None = None, *, indices: Iterable[int] | None = None) -> list[Event]:
@@ -112,7 +122,7 @@ class Events:
 
     def peek(self) -> list[Event]:
         """Records that are there, and stay."""
-        return [event for index in self._all for event in self._read_all(index)]
+        return [*self._ahead, *(event for index in self._all for event in self._read_all(index))]
 
     def __len__(self) -> int:
         return sum(not event.lost for event in self.peek())
@@ -154,8 +164,20 @@ class Events:
         padded = self._map.spec.kind != _RINGBUF and 0 < spare < _PADDING
         return event.data[: self.type.size] if spare == 0 or padded else None
 
-    def _values(self, found: Iterable[Event]) -> list[Any]:
-        return [self.value(event) for event in found if not event.lost]
+    def _read_ahead(self) -> bool:
+        """Take a chunk of the first slot that has something; whether there was any."""
+        for index in self._all:
+            found = self._read(index, keep=False)
+            if found:
+                self._ahead.extend(found)
+                return True
+        return False
+
+    def _taken_ahead(self) -> Iterator[Any]:
+        while self._ahead:
+            event = self._ahead.popleft()
+            if not event.lost:
+                yield self.value(event)
 
     def _word(self, address: int) -> int:
         return self._map.arena.word(address - self._map.address)
