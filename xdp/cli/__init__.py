@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from xdp.cli.commands import COMMANDS, Command
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
+from xdp.cli.run_words import is_run, without_command
 
 __all__ = ["main"]
 
@@ -28,12 +29,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     _open_what_is_closed()
     signal.signal(signal.SIGTERM, _terminated)
-    words = list(sys.argv[1:] if argv is None else argv)
+    words, command_line = without_command(list(sys.argv[1:] if argv is None else argv))
     output = Output(
-        json=_wants(words, "-j", "--json") or _wants(words, "-p", "--pretty"), pretty=_wants(words, "-p", "--pretty")
+        json=_wants(words, "-j", "--json") or _wants(words, "-p", "--pretty"),
+        pretty=_wants(words, "-p", "--pretty"),
+        aside=is_run(words),
     )
     try:
         arguments = _parsed(output, words)
+        if command_line is not None:
+            arguments.command_line = command_line
         command: Command = arguments.command
         run = getattr(import_module(command.module), command.function)
         code: int = run(arguments, output)
@@ -76,7 +81,7 @@ def _failed(error: Exception, output: Output) -> int:
         raise error
     code, line, fields = failure(error)
     output.error(line, **fields)
-    return code
+    return Exit.SUPERVISOR if output.aside else code
 
 
 def _parsed(output: Output, words: Sequence[str]) -> argparse.Namespace:
@@ -85,7 +90,7 @@ def _parsed(output: Output, words: Sequence[str]) -> argparse.Namespace:
     arguments, rest = parser.parse_known_args(words)
     wrong = [word for word in rest if word not in getattr(arguments, "extra_words", ())]
     if wrong:
-        parser.error(f"unrecognized arguments: {' '.join(wrong)}")
+        parser.error(f"unrecognized arguments: {' '.join(wrong)}{getattr(arguments, 'stray', '')}")
     if rest:
         arguments.extras = rest
     return arguments
@@ -98,7 +103,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.out.error(f"{message} (see '{self.prog} --help')")
-        raise SystemExit(Exit.USAGE)
+        raise SystemExit(Exit.SUPERVISOR if self.out.aside else Exit.USAGE)
 
 
 def _parser(output: Output) -> argparse.ArgumentParser:
@@ -108,9 +113,10 @@ def _parser(output: Output) -> argparse.ArgumentParser:
     shared.add_argument("-p", "--pretty", action="store_true", default=argparse.SUPPRESS, help="indented JSON")
     parser = _Parser(
         prog="xdpsim",
-        description="Verify, compile and run XDP programs over captures and on interfaces.",
+        description="Verify, compile and run eBPF programs over captures, on interfaces and on the socket calls of commands.",
         parents=[shared],
-        epilog="Exit codes: 0 done, 1 rejected or different, 2 usage, 3 bad input, 4 the system refused, 70 our bug.",
+        epilog="Exit codes: 0 done, 1 rejected or different, 2 usage, 3 bad input, 4 the system refused, 70 our bug; "
+        "of run: the command's.",
     )
     parser.add_argument("-V", "--version", action=_Version, help="version and exit")
     nodes: dict[tuple[str, ...], argparse._SubParsersAction[_Parser]] = {

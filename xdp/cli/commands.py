@@ -12,6 +12,7 @@ from typing import final
 
 from xdp.cli.map_rows import MAP_COMMANDS, map_words, program_words
 from xdp.cli.net_words import attach_words, detach_words, device_words, repair_words, show_words, top_words
+from xdp.cli.run_words import cgroup_words, link_words, run_words
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -204,6 +205,26 @@ COMMANDS: tuple[Command, ...] = (
     *(
         Command(words=("map", word), summary=summary, configure=map_words, module="xdp.cli.map", function=function)
         for word, function, summary in MAP_COMMANDS
+    ),
+    Command(
+        words=("run",),
+        summary="Run a command and all that it starts; programs decide about their socket calls.",
+        configure=run_words,
+        module="xdp.cli.run",
+    ),
+    *(
+        Command(
+            words=("cgroup", word), summary=summary, configure=cgroup_words, module="xdp.cli.cgroup", function=function
+        )
+        for word, function, summary in (
+            ("show", "show", "List the programs of commands under supervision: all, or those of a cgroup."),
+            ("list", "show", "The same as cgroup show."),
+            ("tree", "tree", "The same, and those of the cgroups below it."),
+        )
+    ),
+    *(
+        Command(words=("link", word), summary=summary, configure=link_words, module="xdp.cli.link", function="show")
+        for word, summary in (("show", "List attachments."), ("list", "The same as link show."))
     ),
     Command(
         words=("feature", "probe"),

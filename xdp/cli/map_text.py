@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from runtime.maps import Map, dump_one, format_one
 from xdp.live.registry import Attachment
+from xdp.live.runs import Run
 
 __all__ = [
     "Element",
@@ -53,7 +54,7 @@ def header_record(number: int, opened: Map) -> dict[str, Any]:
     return {"id": number, "type": opened.kind.name, "name": spec.name, "flags": int(spec.flags)}
 
 
-def map_record(number: int, opened: Map, holders: tuple[Attachment, ...]) -> dict[str, Any]:
+def map_record(number: int, opened: Map, holders: tuple[Attachment | Run, ...]) -> dict[str, Any]:
     """What `map show -j` says of a map."""
     spec = opened.spec
     record: dict[str, Any] = {
@@ -66,7 +67,9 @@ def map_record(number: int, opened: Map, holders: tuple[Attachment, ...]) -> dic
     }
     if holders:
         record["pids"] = [{"pid": each.pid, "comm": _command(each.pid)} for each in holders]
-        record["devs"] = [each.interface for each in holders]
+        record["devs"] = [each.interface for each in holders if isinstance(each, Attachment)]
+        if runs := [each.id for each in holders if isinstance(each, Run)]:
+            record["runs"] = runs
     return record
 
 
@@ -81,7 +84,8 @@ def map_text(record: dict[str, Any]) -> str:
         lines.append("\tfrozen")
     if "pids" in record:
         lines.append("\tpids " + ", ".join(f"{each['comm']}({each['pid']})" for each in record["pids"]))
-        lines.append("\tdevs " + ", ".join(record["devs"]))
+        where = {name: ", ".join(map(str, record[name])) for name in ("devs", "runs") if record.get(name)}
+        lines += [f"\t{name} {said}" for name, said in where.items()]
     return "\n".join(lines)
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TextIO, final
 
 __all__ = ["Output"]
 
@@ -18,26 +18,38 @@ __all__ = ["Output"]
 @final
 @dataclass(frozen=True, slots=True)
 class Output:
-    """Where a command's results go. `json`: one JSON document on stdout; `pretty`: indented."""
+    """Where a command's results go. `json`: one JSON document on stdout; `pretty`: indented.
+
+    `aside`: stdout is not ours, what would go there goes to stderr.
+    """
 
     json: bool = False
     pretty: bool = False
+    aside: bool = False
 
     def emit(self, document: Any, text: str) -> None:
         """The result: `document` as JSON, or `text` as it is."""
         if self.json:
-            print(json.dumps(document, indent=2 if self.pretty else None, default=str))
+            print(json.dumps(document, indent=2 if self.pretty else None, default=str), file=self.stream)
         elif text:
-            print(text)
+            print(text, file=self.stream)
+
+    @property
+    def stream(self) -> TextIO:
+        """Where results go."""
+        return sys.stderr if self.aside else sys.stdout
 
     def error(self, message: str, **fields: Any) -> None:
         """A failure: {"error": …} on stdout with JSON, else one line on stderr, which is also where it goes when stdout takes no more."""
         line = " ".join(message.split())
         if self.json:
             try:
-                print(json.dumps({"error": line, **fields}, indent=2 if self.pretty else None, default=str), flush=True)
+                document = {"error": line, **fields}
+                print(
+                    json.dumps(document, indent=2 if self.pretty else None, default=str), file=self.stream, flush=True
+                )
             except OSError:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still held goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), self.stream.fileno())  # what is still held goes nowhere
             else:
                 return
         with suppress(OSError):  # the exit code tells it, too
