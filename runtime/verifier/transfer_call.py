@@ -92,7 +92,7 @@ def _note(notebook: Notebook, state: State, pc: int, helper: Helper) -> None:
     index = map_argument(helper, state)
     if index is not None:
         notebook.call_maps[pc].add(index)
-        if helper.map_op in _WRITING:
+        if helper.map_op in _WRITING or helper.native is not None:  # what a native does to a map, its row does not say
             notebook.maps_written.add(index)
     for position, arg in enumerate(helper.prototype.args, 1):
         value = state.registers[position]
