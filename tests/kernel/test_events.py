@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,10 +11,13 @@ from typing import Any
 import pytest
 
 from netdev.port import pack
+from runtime.errors import MapError
 from runtime.loader import LoadedObject
-from runtime.maps import HEADER_SIZE, Map
+from runtime.maps import HEADER_SIZE, Map, create
+from runtime.spec import MapSpec
+from tests.support.kernel_maps import KernelMap
 from tests.support.sources import as_root, open_c
-from xdp.events import Event, KernelPerf, KernelRing, events_of
+from xdp.events import EVENT_MAP_KINDS, Event, KernelPerf, KernelRing, events_of
 from xdp.hooks import Hook, hook_on
 from xdp.hooks.kernel import KernelHook
 
@@ -191,3 +195,33 @@ def test_perf_events_are_the_kernels(engine: str, seed: int) -> None:
                 lost += sum(each.lost for each in found)
         assert lost
         assert events.lost >= lost
+
+
+SHAPES = [
+    *((27, 0, 0, entries, 0) for entries in (0, 1, 2048, 4095, 4096, 6144, 8192, 12288, 1 << 16)),
+    *((27, key, value, 4096, 0) for key, value in ((4, 0), (0, 4), (4, 4))),
+    *((27, 0, 0, 4096, 1 << bit) for bit in range(13) if bit not in (2, 7)),  # but for NUMA nodes
+    *((4, key, value, 2, 0) for key, value in ((4, 4), (4, 8), (8, 4), (0, 4), (4, 0), (0, 0))),
+    *((4, 4, 4, entries, 0) for entries in (0, 1, 3, 100)),
+    *((4, 4, 4, 2, 1 << bit) for bit in range(13) if bit not in (2, 7)),
+    (4, 4, 4, 2, 1 << 3 | 1 << 4),
+]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_maps_are_made_where_the_kernel_makes_them(shape: tuple[int, int, int, int, int]) -> None:
+    """Sizes and flags: both make the map, or both fail with the same errno."""
+    kind, key, value, entries, flags = shape
+    spec = MapSpec(name="m", kind=kind, key_size=key, value_size=value, max_entries=entries, flags=flags)
+    row = next(each for each in EVENT_MAP_KINDS if each.id == kind)
+    outcomes = []
+    for make in (
+        lambda: create(spec, row, cpus=2).close(),
+        lambda: os.close(KernelMap(spec, cpus=2, per_cpu=False).fd),
+    ):
+        try:
+            make()
+            outcomes.append(0)
+        except MapError as error:
+            outcomes.append(error.errno)
+    assert outcomes[0] == outcomes[1]
