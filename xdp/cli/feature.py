@@ -126,7 +126,7 @@ def _type_table(found: Features) -> Iterator[str]:
             each.extension,
             "runs" if each.runs else "verified",
             f"`{each.context}`",
-            " ".join(f"`{name}`" for name in each.sections),
+            " ".join(f'`"{name}"`' for name in each.sections),
             " ".join(f"`{name}`" for name in each.attach_types) or "one",
             str(len(_helpers(each, runs=True))),
             str(len(_helpers(each, runs=False))),
