@@ -33,6 +33,7 @@ import xdp
 from benchmarks.limits import hot_time, is_copied, limited_by, loop_time
 from benchmarks.live import live_section
 from benchmarks.scan import Scan, scans
+from benchmarks.sockets import socket_section
 from benchmarks.traffic import frames_for
 from benchmarks.verifier import VERIFIER_HEAD, Verification, verifications, verifier_line
 from netdev.port import FrameBatch
@@ -251,8 +252,10 @@ def main() -> int:
     verified = list(verifications())
     print("measuring live filters …", file=sys.stderr)
     live_lines, live = live_section()
+    print("measuring supervised connects …", file=sys.stderr)
+    socket_lines, sockets = socket_section()
     text = table(rows, scanned, verified, time.monotonic() - started)
-    text += "\n".join(["", *live_lines]) + "\n"
+    text += "\n".join(["", *live_lines, "", *socket_lines]) + "\n"
     print(text)
     if arguments.write:
         arguments.write.mkdir(parents=True, exist_ok=True)
@@ -263,6 +266,7 @@ def main() -> int:
             "index": [asdict(each) | {"records_per_second": each.records_per_second} for each in scanned],
             "verifier": [asdict(each) | {"microseconds_per_step": each.microseconds_per_step} for each in verified],
             "live": live,
+            "connects": sockets,
         }
         (arguments.write / "results.json").write_text(json.dumps(document, indent=2) + "\n")
     return 0
