@@ -12,7 +12,7 @@ from errno import E2BIG, EEXIST, EINVAL
 from typing import Final
 
 from runtime.maps import CORE_MAP_KINDS
-from runtime.native import load32, load64, memzero, native, stack_alloc, store32, store64
+from runtime.native import load32, load64, memzero, native, sext32, stack_alloc, store32, store64
 from runtime.spec import MapKind, MapOp
 from xdp.helpers import REDIRECT_INTERFACE
 
@@ -23,6 +23,7 @@ _array_lookup: Final = _CORE["array"].ops[MapOp.LOOKUP]
 _array_update: Final = _CORE["array"].ops[MapOp.UPDATE]
 _array_size: Final = _CORE["array"].size
 _hash_lookup: Final = _CORE["hash"].ops[MapOp.LOOKUP]
+_hash_update: Final = _CORE["hash"].ops[MapOp.UPDATE]
 _hash_size: Final = _CORE["hash"].size
 
 _NOEXIST: Final = 1
@@ -77,6 +78,14 @@ def slot_lookup(arena: int, key_size: int, value_size: int, max_entries: int, fl
 
 
 @native
+def _names_program(value_size: int, value: int) -> int:
+    """Whether a value names a program for the way out, by a descriptor above 0; there are none here, so it is refused."""
+    if value_size != 8:
+        return 0
+    return 1 if sext32(load32(value + 4)) > 0 else 0
+
+
+@native
 def slot_update(
     arena: int,
     key_size: int,
@@ -88,13 +97,15 @@ def slot_update(
     value: int,
     update_flags: int,
 ) -> int:
-    """Set a slot: 0, -EINVAL for unknown flags, -E2BIG for an index out of range, -EEXIST for NOEXIST."""
+    """Set a slot: 0, -EINVAL for unknown flags and programs, -E2BIG for an index out of range, -EEXIST for NOEXIST."""
     if update_flags & ~(_NOEXIST | _EXIST) or update_flags == (_NOEXIST | _EXIST):
         return -EINVAL
     if load32(key) >= max_entries:
         return -E2BIG
     if update_flags == _NOEXIST:
         return -EEXIST
+    if _names_program(value_size, value) != 0:
+        return -EINVAL
     return _array_update(arena, key_size, value_size, max_entries, flags, env, key, value, 0)
 
 
@@ -134,6 +145,24 @@ def device_redirect(
     store32(key, index)
     place = slot_lookup(arena, key_size, value_size, max_entries, flags, env, key)
     return _note(arena, env, place, redirect_flags, _DEVICE_FLAGS)
+
+
+@native
+def table_update(
+    arena: int,
+    key_size: int,
+    value_size: int,
+    max_entries: int,
+    flags: int,
+    env: int,
+    key: int,
+    value: int,
+    update_flags: int,
+) -> int:
+    """Set the target under a key, as a HASH does; -EINVAL for programs."""
+    if _names_program(value_size, value) != 0:
+        return -EINVAL
+    return _hash_update(arena, key_size, value_size, max_entries, flags, env, key, value, update_flags)
 
 
 @native
@@ -187,7 +216,8 @@ XDP_MAP_KINDS: Final[tuple[MapKind, ...]] = (
         id=25,
         name="devmap_hash",
         size=table_size,
-        ops={**_CORE["hash"].ops, MapOp.REDIRECT: hash_redirect},
+        ops={**_CORE["hash"].ops, MapOp.UPDATE: table_update, MapOp.REDIRECT: hash_redirect},
+        fill=None,
         value_is="device",
         program_writable=False,
     ),

@@ -50,6 +50,8 @@ _PROMISCUOUS: Final = 1
 _EVERY_PROTOCOL: Final = 3
 _SNDBUFFORCE: Final = 32
 _ATTACH_FILTER: Final = 26
+_DETACH_FILTER: Final = 27
+_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET 0, a classic program of one instruction
 _ADDRESS: Final = "=iHH8s"  # struct packet_mreq
 
 _RETIRE_MS: Final = 1
@@ -82,6 +84,11 @@ class PacketPort:
         self._poll = select.poll()
         self._poll.register(receiving.socket, select.POLLIN)
         self._look()
+
+    def listen(self) -> None:
+        """Begin to receive, where the port was opened with `mute`; raises InterfaceError when closed."""
+        self._check()
+        self._receiving.listen()
 
     def receive(self, budget: int) -> FrameBatch:
         """Up to `budget` frames, at most 4,096; they point into the ring and are valid until the next call.
@@ -193,7 +200,9 @@ class _Ring:
 class _Receiving:
     """The socket that is received from, bound to the interface, its ring and the job over it."""
 
-    def __init__(self, link: Link, made: socket.socket, *, promisc: bool, block_size: int, blocks: int) -> None:
+    def __init__(
+        self, link: Link, made: socket.socket, *, promisc: bool, mute: bool, block_size: int, blocks: int
+    ) -> None:
         self.socket = made
         self._promisc = promisc
         made.setsockopt(_PACKET, _VERSION, _TPACKET_V3)
@@ -213,13 +222,22 @@ class _Receiving:
         _enlarge(made)
         if promisc:
             made.setsockopt(_PACKET, _ADD_MEMBERSHIP, struct.pack(_ADDRESS, link.ifindex, _PROMISCUOUS, 0, b""))
+        if mute:
+            self._mute()
         made.bind((link.current_name(), _EVERY_PROTOCOL))
+
+    def _mute(self) -> None:
+        nothing = ctypes.create_string_buffer(_NOTHING)
+        self.socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(nothing)))
+
+    def listen(self) -> None:
+        with contextlib.suppress(OSError):  # nothing was attached
+            self.socket.setsockopt(socket.SOL_SOCKET, _DETACH_FILTER, struct.pack("=i", 0))
 
     def close(self, ifindex: int) -> None:
         """The mapping keeps the socket alive, so it is told to take no more frames."""
-        nothing = ctypes.create_string_buffer(struct.pack("=HBBI", 0x06, 0, 0, 0))  # BPF_RET 0
         with contextlib.suppress(OSError):
-            self.socket.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(nothing)))
+            self._mute()
         if self._promisc:
             with contextlib.suppress(OSError):
                 mreq = struct.pack(_ADDRESS, ifindex, _PROMISCUOUS, 0, b"")
@@ -269,13 +287,15 @@ def open_packet(
     loops: Loops = REFERENCE,
     fanout: int | None = None,
     promisc: bool = False,
+    mute: bool = False,
     block_size: int = 1 << 17,
     blocks: int = 512,
 ) -> PacketPort:
     """A port over the interface of that name, in the namespace of the calling thread.
 
     Ports of one process that are opened with the same `fanout`, a number below 65,536, share the interface's frames: those of
-    one flow go to one port. `promisc` takes frames to other stations as well, as long as the port is open. The ring has `blocks`
+    one flow go to one port. `promisc` takes frames to other stations as well, as long as the port is open. `mute` receives nothing
+    until `listen` is called. The ring has `blocks`
     of `block_size` bytes, a power of two of at least 128 KiB. An interface that is down can be opened. Raises
     InterfaceError: no such interface, not Ethernet, not permitted, no memory.
     """
@@ -288,7 +308,7 @@ def open_packet(
             made = [undo.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) for _ in range(2)]
             link = Link(name, made[0])
             link.address()  # first: other errors would hide that it is no Ethernet
-            receiving = _Receiving(link, made[0], promisc=promisc, block_size=block_size, blocks=blocks)
+            receiving = _Receiving(link, made[0], promisc=promisc, mute=mute, block_size=block_size, blocks=blocks)
             if fanout is not None:
                 made[0].setsockopt(_PACKET, _FANOUT, fanout)
             port = PacketPort(link, receiving, _Sending(link, made[1], made[0]), loops)

@@ -15,7 +15,7 @@ from typing import Final, final
 import pytest
 
 from netdev.port import pack
-from runtime.errors import VerificationError
+from runtime.errors import MapError, VerificationError
 from runtime.loader import LoadedObject
 from tests.support.sources import as_root, needs_clang, open_c
 from xdp.helpers import REDIRECT_INTERFACE
@@ -448,3 +448,28 @@ def test_bytes_in_front_of_a_frame_are_nobody_elses(keep: bool) -> None:
         for frames in ([_frame(9000, -216), frame, frame], [frame, frame, frame], [frame, _frame(9000, -216), frame]):
             assert hook.run(pack(frames)).returned.tolist() == [0, 0, 0]
         hook.close()
+
+
+@needs_clang
+@pytest.mark.parametrize("kind", ["DEVMAP", "DEVMAP_HASH"])
+def test_programs_for_the_way_out_are_refused_when_they_are_written(kind: str) -> None:
+    """A value that names a program is EINVAL, at any time; without one it is taken."""
+    text = f"""
+    struct {{
+        __uint(type, BPF_MAP_TYPE_{kind});
+        __uint(max_entries, 4);
+        __uint(key_size, 4);
+        __uint(value_size, 8);
+    }} ports SEC(".maps");
+    SEC("xdp") int send(struct xdp_md *ctx) {{ return bpf_redirect_map(&ports, 1, 0); }}
+    """
+    with open_c(text) as loaded:
+        ports = loaded.maps["ports"]
+        for descriptor, fits in ((0, True), (-1, True), (7, False)):
+            value = struct.pack("<Ii", 3, descriptor)
+            if fits:
+                ports.update(struct.pack("<I", 1), value)
+            else:
+                with pytest.raises(MapError):
+                    ports.update(struct.pack("<I", 1), value)
+        assert ports.lookup(struct.pack("<I", 1)) == struct.pack("<Ii", 3, -1)

@@ -57,6 +57,7 @@ def run(arguments: Namespace, output: Output) -> int:
     data = object_bytes(said.object)
     peer_data = None if arguments.peer_object is None else object_bytes(arguments.peer_object)
     state.prepare()
+    state.tidy()
     number = state.new_id()
     order = Order(
         object=_stored(state, number, said.object, data),

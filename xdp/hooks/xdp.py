@@ -125,6 +125,10 @@ class Hook:
     def _set(self, word: Batch, value: int) -> None:
         self._record[word // 8] = value
 
+    def place(self, ifindex: int) -> None:
+        """From now on frames come from the interface of that index."""
+        self._set(Batch.IFINDEX, ifindex)
+
     def run(self, batch: FrameBatch, *, checked: bool = False) -> BatchResult:
         """Run every frame. `checked`: natives run under Python, so the batch's memory is registered with them."""
         count = len(batch)

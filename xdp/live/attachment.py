@@ -23,8 +23,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
-import numpy as np
-
 from netdev.errors import InterfaceError
 from netdev.port import LivePort
 from runtime.errors import DeviceError, InputError
@@ -48,8 +46,6 @@ BACKENDS: Final = ("auto", "afpacket", "libpcap", "tap")
 _MOST_QUEUES: Final = 64
 _TAP_NAME: Final = "xdp-{}"  # 15 characters at most, whatever the index
 _SIOCSIFMTU: Final = 0x8922
-_SO_ATTACH_FILTER: Final = 26
-_RETURN_NOTHING: Final = struct.pack("=HBBI", 0x06, 0, 0, 0)  # BPF_RET | BPF_K, 0
 _FEW_BLOCKS: Final = 8
 
 
@@ -238,6 +234,7 @@ class _Opening:
         self._journal = journal
         self._changing = threading.Lock()
         self._claimed: set[int] = set()
+        self._claims = restore.enter_context(ExitStack())  # grows when interfaces return
         self._watched: _Watched | None = None
 
     def open(self) -> Wire:
@@ -256,7 +253,7 @@ class _Opening:
                 return self._host()
 
     def _claim(self, name: str) -> None:
-        self._claimed.add(claim(name, self._order.folder, self._restore))
+        self._claimed.add(claim(name, self._order.folder, self._claims))
 
     def _monitor(self) -> Wire:
         stations = self._stations(self._order.interface, promisc=self._order.promisc, changed=False)
@@ -270,8 +267,8 @@ class _Opening:
         far = self._stations(order.peer, promisc=True)
         self._begin()
         if order.backend != "tap":
-            self._seal(order.interface)
-        self._seal(order.peer)
+            self._seal(order.interface, near)
+        self._seal(order.peer, far)
         pairs = list(enumerate(zip(near, far, strict=True)))
         there = (Lane(station=a, onward=b, queue=i) for i, (a, b) in pairs)
         back = (Lane(station=b, onward=a, queue=i, inward=False) for i, (a, b) in pairs)
@@ -290,7 +287,7 @@ class _Opening:
         self._restore.callback(tap.close)
         upper = Station(tap)
         self._begin()
-        self._seal(order.interface)
+        self._seal(order.interface, lower)
         self._restore.callback(hold_groups(order.interface, name).close)
         assert self._journal is not None
         move_host_edge(self._journal, order.interface, name)
@@ -318,7 +315,7 @@ class _Opening:
         """The interface's ports, one for each queue; when it returns after it was gone, it is opened and sealed again."""
         order = self._order
         group = (os.getpid() * 64 + socket.if_nametoindex(name)) & 0xFFFF if order.queues > 1 else None
-        open_one = partial(_open_port, name, order, promisc=promisc, fanout=group, made=made)
+        open_one = partial(_open_port, name, order, promisc=promisc, fanout=group, made=made, mute=changed)
         stations = []
         for number in range(order.queues):
             reopen = None if made else partial(self._again, name, open_one, seal=changed and number == 0)
@@ -339,11 +336,12 @@ class _Opening:
         if seal:
             sealed = False
             try:
-                self._seal(name)
+                self._seal(name, ())
                 sealed = True
             finally:
                 if not sealed:
                     port.close()
+        _listen(port)
         return port
 
     def _begin(self) -> None:
@@ -363,14 +361,16 @@ class _Opening:
             watched.guard = start_guard(journal.path.parent, journal.name, os.getpid())
             self._watched = watched
 
-    def _seal(self, name: str) -> None:
-        """Keep the stack from frames that come in, and the device from merging them."""
+    def _seal(self, name: str, stations: tuple[Station, ...]) -> None:
+        """Keep the stack from frames that come in, and the device from merging them; what came before was the stack's alone."""
         from netdev.topology import block_ingress, disable_offloads
 
         assert self._journal is not None
         with self._changing:
             disable_offloads(self._journal, name)
             block_ingress(self._journal, name)
+        for each in stations:
+            _listen(each.port)
 
 
 @final
@@ -411,14 +411,21 @@ def _loops() -> Loops:
     return LOOPS
 
 
-def _open_port(name: str, order: _Order, *, promisc: bool, fanout: int | None, made: bool) -> LivePort:
+def _listen(port: LivePort | None) -> None:
+    from netdev.backends import PacketPort
+
+    if isinstance(port, PacketPort):
+        port.listen()
+
+
+def _open_port(name: str, order: _Order, *, promisc: bool, fanout: int | None, made: bool, mute: bool) -> LivePort:
     from netdev.backends import open_packet, open_pcap, open_tap
 
     if made:
         return open_tap(name, mac=b"\x02" + os.urandom(5), mtu=1500, loops=_loops())
     if order.backend == "libpcap" or (order.backend == "auto" and order.mode is Mode.MONITOR and _has_pcap()):
         return open_pcap(name, promisc=promisc)
-    return open_packet(name, loops=_loops(), fanout=fanout, promisc=promisc)
+    return open_packet(name, loops=_loops(), fanout=fanout, promisc=promisc, mute=mute)
 
 
 def _has_pcap() -> bool:
@@ -432,14 +439,9 @@ def _open_target(ifindex: int) -> Station | None:
     from netdev.backends import open_packet
 
     try:
-        port = open_packet(socket.if_indextoname(ifindex), loops=_loops(), blocks=_FEW_BLOCKS)
+        return Station(open_packet(socket.if_indextoname(ifindex), loops=_loops(), blocks=_FEW_BLOCKS, mute=True))
     except (InterfaceError, OSError):
         return None
-    with socket.socket(fileno=os.dup(port.fileno())) as same:
-        code = np.frombuffer(_RETURN_NOTHING, np.uint8)
-        address = int(code.__array_interface__["data"][0])
-        same.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 1, address))
-    return Station(port)
 
 
 def _set_mtu(name: str, mtu: int) -> None:

@@ -191,6 +191,13 @@ class Chain:
         """Whether some program may change frames: then each has a slot, and fewer fit into the cache."""
         return any(each.writes for each in self._links)
 
+    def place(self, ifindex: int) -> None:
+        """Frames come from the interface of that index now: it has returned, and is another one to the system."""
+        if ifindex != self._settings["ifindex"]:
+            self._settings["ifindex"] = ifindex
+            for each in self._links:
+                each.hook.place(ifindex)
+
     def refresh(self) -> bool:
         """Take up the line-up as it is now; the hooks of programs that are gone are closed. Whether it had changed."""
         generation, entries = self._lineup.state

@@ -24,7 +24,7 @@ from typing import Any, Final, Protocol, final
 
 from runtime.errors import DeviceError, InputError
 from xdp.live.control import Server
-from xdp.live.registry import Attachment, State, namespace, start_time
+from xdp.live.registry import Attachment, State, bound_log, namespace, start_time
 
 __all__ = ["CHANGES", "Held", "Keeper", "Order", "changed", "say"]
 
@@ -178,6 +178,7 @@ class Keeper:
         """Until something ends it."""
         held = self._held
         assert held is not None
+        log = self._state.attachments / f"{self._number}.log"
         while not self._why:
             left = self._until - time.monotonic()
             if left <= 0:
@@ -189,6 +190,7 @@ class Keeper:
             else:
                 held.guarded()
                 self._refresh()
+                bound_log(log)
 
     def _down(self) -> None:
         """Detach whatever there is, whatever else went wrong."""

@@ -30,6 +30,7 @@ __all__ = [
     "LiveMap",
     "LiveProgram",
     "State",
+    "bound_log",
     "namespace",
     "process_lives",
     "start_time",
@@ -38,6 +39,8 @@ __all__ = [
 
 _FOLDERS: Final = ("attachments", "claims", "journal", "objects")
 _DIGITS: Final = 20
+_KEPT_LOGS: Final = 32
+_LONGEST_LOG: Final = 1 << 20  # bytes, after which it goes on in a new file and the one before is kept beside it
 
 
 @final
@@ -151,6 +154,14 @@ class State:
             os.close(file)
         return first
 
+    def tidy(self) -> None:
+        """Of the logs of attachments that have ended, keep the newest; those of the living stay."""
+        living = {str(each.id) for each in self.all()}
+        ended = [each for each in self.attachments.glob("*.log*") if each.name.partition(".")[0] not in living]
+        ended.sort(key=lambda each: int(each.name.partition(".")[0]) if each.name[0].isdigit() else 0)
+        for each in ended[:-_KEPT_LOGS]:
+            each.unlink(missing_ok=True)
+
     def write(self, record: Attachment) -> None:
         """Put a record down, replacing the one of the same id."""
         target = self.attachments / f"{record.id}.json"
@@ -217,6 +228,21 @@ class State:
             hint = f"; attached: {', '.join(others)}" if others else ""
             raise InputError(f"nothing is attached to {interface}{hint}")
         return found
+
+
+def bound_log(path: Path) -> None:
+    """Let standard output and error go on in a new file at `path` when they go there and it has become long."""
+    try:
+        now = os.fstat(2)
+        if now.st_size < _LONGEST_LOG or not os.path.samestat(now, path.stat()):
+            return
+        path.replace(path.with_suffix(".log.1"))
+        fresh = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:  # it goes on where it is
+        return
+    for standard in (1, 2):
+        os.dup2(fresh, standard)
+    os.close(fresh)
 
 
 def state_folder() -> Path:

@@ -143,7 +143,10 @@ class Worker:
     def _look(self) -> None:
         """See what the interface is doing."""
         self._looked = time.monotonic()
-        match self.station.look():
+        state = self.station.look()
+        if self.role.chain is not None:
+            self.role.chain.place(self.station.ifindex)
+        match state:
             case PortState.UP:
                 self.state = WorkerState.UP
             case PortState.DOWN:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -249,6 +251,82 @@ def test_an_interface_that_returns_is_filtered_again(place: Path) -> None:
         until(lambda: link.state == "up")
         line.client.ip("neighbour", "flush", "dev", "eth0")  # the server has another address on the wire now
         until(lambda: _pings(line.client))
+
+
+WHERE_FROM: Final = """
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 64);
+	__type(key, __u32);
+	__type(value, __u64);
+} indices SEC(".maps");
+
+SEC("xdp") int where_from(struct xdp_md *ctx) {
+	__u32 key = ctx->ingress_ifindex;
+	__u64 one = 1;
+	bpf_map_update_elem(&indices, &key, &one, BPF_ANY);
+	return XDP_PASS;
+}
+"""
+
+
+def test_a_program_sees_the_index_of_an_interface_that_returned(place: Path) -> None:
+    """ctx->ingress_ifindex is that of the interface that is there now, and the claim is, too."""
+    with bump() as line, _inline(line, place, WHERE_FROM) as link:
+        before = line.middle.ifindex("a")
+        assert _pings(line.client)
+        assert list(link.maps["indices"]) == [before]
+        line.middle.ip("link", "del", "dev", "a")
+        until(lambda: link.state == "gone")
+        line.middle.ip("link", "add", "spare", "type", "veth", "peer", "name", "spare2")  # takes two indices
+        wire(line.middle, "a", line.client, "eth0")
+        line.client.address("eth0", "10.9.0.1/24")
+        until(lambda: link.state == "up")
+        now = line.middle.ifindex("a")
+        assert now != before
+        until(lambda: _pings(line.client))
+        assert now in list(link.maps["indices"])
+        with pytest.raises(InputError, match="has an attachment already"):
+            line.middle.call(lambda: attach(_object(place, PASS), "a", mode="monitor", state_folder=place))
+    assert not list((place / "claims").iterdir())
+
+
+def test_a_frame_is_not_seen_twice_at_attach(place: Path) -> None:
+    """While frames come, an attachment begins: the stack gets each of them once, before the block or by way of the filter."""
+    with pair() as ends:
+        heard = ends.host.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        heard.bind(("10.9.0.2", 7777))
+        heard.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+        teller = ends.client.call(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        stop = threading.Event()
+        sent = 0
+
+        def tell() -> None:
+            nonlocal sent
+            while not stop.is_set():
+                teller.sendto(sent.to_bytes(4, "big"), ("10.9.0.2", 7777))
+                sent += 1
+                time.sleep(0.0002)
+
+        thread = threading.Thread(target=tell)
+        thread.start()
+        try:
+            for _ in range(3):
+                with _host(ends, place):
+                    time.sleep(0.3)
+        finally:
+            stop.set()
+            thread.join()
+        time.sleep(0.2)
+        heard.setblocking(False)
+        numbers = []
+        with suppress(BlockingIOError):
+            while True:
+                numbers.append(int.from_bytes(heard.recv(64), "big"))
+        heard.close()
+        teller.close()
+    assert len(numbers) == len(set(numbers))
+    assert len(numbers) > sent // 2
 
 
 def test_it_ends_unless_it_is_confirmed(place: Path) -> None:

@@ -17,6 +17,7 @@ from xdp.live.registry import (
     LiveMap,
     LiveProgram,
     State,
+    bound_log,
     namespace,
     process_lives,
     start_time,
@@ -146,3 +147,28 @@ def test_a_process_is_known_by_number_and_start() -> None:
     assert process_lives(os.getpid(), start_time(os.getpid()))
     assert not process_lives(os.getpid(), "1")
     assert not process_lives(0, "")
+
+
+def test_logs_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The newest logs of ended attachments stay; a long one goes on in a new file, with one before it."""
+    state = State(tmp_path / "run")
+    state.prepare()
+    for number in range(1, 101):
+        (state.attachments / f"{number}.log").write_text("said")
+    state.tidy()
+    kept = sorted(int(each.stem) for each in state.attachments.glob("*.log"))
+    assert kept == list(range(69, 101))
+    child = os.fork()
+    if not child:
+        path = state.attachments / "200.log"
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(file, 1)
+        os.dup2(file, 2)
+        for _ in range(5):
+            os.write(2, b"x" * (1 << 19))
+            bound_log(path)
+        os.write(2, b"end")
+        os._exit(0)
+    os.waitpid(child, 0)
+    now, before = (state.attachments / name for name in ("200.log", "200.log.1"))
+    assert (now.stat().st_size, before.stat().st_size) == ((1 << 19) + 3, 1 << 20)
