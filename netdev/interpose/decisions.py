@@ -105,8 +105,9 @@ class Policy(Protocol):
         ...
 
     def done(self, event: SocketEvent, result: int) -> None:
-        """Told after a call that `decide` was asked about, with what it returned (or minus its errno).
+        """Told after a call that `decide` was asked about, with what it returned (or minus its errno); then the caller goes on.
 
-        Also told of ESTABLISHED_… and CLOSED. Calls that the native policy decided are only in the supervisor's log.
+        Also told of ESTABLISHED_… and CLOSED, and of ACCEPTED, when the caller may have gone on already. Calls that the
+        native policy decided are in the supervisor's log only.
         """
         ...

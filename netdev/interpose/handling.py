@@ -136,8 +136,9 @@ def _connect(call: Held, kind: SocketKind) -> None:
     final = event.address
     result = call.make(lambda: _named(call, Own.CONNECT, final))
     result = call.interrupted(result, socket.SO_SNDTIMEO)
-    call.answer(result)
+    call.tell(result)
     call.connected(kind, result)
+    call.answer(result)
 
 
 def _bind(call: Held, kind: SocketKind) -> None:

@@ -256,10 +256,10 @@ class Held:
             thread_kill(self.caller.tgid, self.caller.tid, signal.SIGPIPE)
 
     def answer(self, result: int, *, sent: bool = False) -> None:
-        """Let the call end so (unless that was `sent` already), and tell those who want to know."""
+        """Tell those who want to know, and let the call end so (unless that was `sent` already)."""
+        self.tell(result)
         if not sent:
             answer(self.context.listener, self.held.id, result)
-        self.tell(result)
 
     def leave_alone(self) -> None:
         """Let the kernel make the call by itself: only where nothing has to hold."""

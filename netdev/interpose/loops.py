@@ -37,7 +37,7 @@ class Job(IntEnum):
     ID: the call in progress, 0 between calls. SINCE: CLOCK_MONOTONIC in nanoseconds when the call began to be made, 0 while
     it is not. CANCEL: the ID of a call whose EINTR is not to be tried again but answered with CANCEL_WITH (an errno with a
     minus). THREAD: whom to interrupt.
-    SOCKET: a duplicate of the caller's descriptor (-1: none). WORD: a decision for `finish`. VALUE: what the call that was made
+    SOCKET: a duplicate of the caller's descriptor (-1: none). WORD: a decision for `make`. VALUE: what the call that was made
     returned. LOG_HEAD, LOG_TAIL: records written to and read from LOG since the beginning.
     NOTIFICATION (struct seccomp_notif) and SCRATCH: buffers. RECORD: the record of the call with its room. LOG: LOG_SLOTS
     records. DATA: DATA_ROOM bytes for a message.
@@ -73,12 +73,12 @@ JOB_SIZE: Final = Job.DATA + DATA_ROOM
 
 
 class Outcome(IntEnum):
-    """Why `serve` and `finish` return.
+    """Why a function of the loop returns.
 
     COLD: a call is in NOTIFICATION, nothing was done about it. ASK: its RECORD is filled and SOCKET open; decide, put the word
-    into WORD and `finish`. REFUSED: it was decided and made, and VALUE is a refusal for want of a privilege: the
+    into WORD, `make` and `conclude`. REFUSED: it was decided and made, and VALUE is a refusal for want of a privilege: the
     caller may have it; SOCKET is still open. FULL: the log has to be read. GONE: no process is left. STOPPED: Shared.STOP.
-    DONE: `finish` has answered.
+    DONE: see InterposeLoops.
     """
 
     DONE = 0
@@ -95,10 +95,12 @@ class Outcome(IntEnum):
 class InterposeLoops:
     """The loop. Each function takes the address of a job, of JOB_SIZE bytes.
 
-    serve → an Outcome (not DONE): waits for calls and deals with those that it can. finish → DONE or REFUSED: the rest of a
-    call that was left at ASK. `prepare` is called once, with no worker running: it may compile.
+    serve → an Outcome (not DONE): waits for calls and deals with those that it can. For a call that was left at ASK, then
+    decided: make → DONE (its result is in VALUE) or REFUSED; conclude → DONE, the caller has its answer, the log its
+    record, and SOCKET is closed. `prepare` is called once, with no worker running: it may compile.
     """
 
     serve: Callable[[int], int]
-    finish: Callable[[int], int]
+    make: Callable[[int], int]
+    conclude: Callable[[int], int]
     prepare: Callable[[], None]

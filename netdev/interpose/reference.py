@@ -52,7 +52,7 @@ def _serve(address: int) -> int:
             return Outcome.GONE
 
 
-def _finish(_address: int) -> int:
+def _nothing(_address: int) -> int:
     return Outcome.DONE  # `_serve` leaves nothing half done
 
 
@@ -60,5 +60,5 @@ def _prepare() -> None:
     """Nothing to compile."""
 
 
-REFERENCE: Final = InterposeLoops(serve=_serve, finish=_finish, prepare=_prepare)
+REFERENCE: Final = InterposeLoops(serve=_serve, make=_nothing, conclude=_nothing, prepare=_prepare)
 """The loop that needs no compiler: some hundred microseconds a call."""

@@ -79,9 +79,10 @@ def _send_one(call: Held, kind: SocketKind, message: TheirMessage, flags: int) -
         return
     result = _sent(call, kind, message, flags)
     call.broken_pipe(result, flags, kind)
-    call.answer(result)
+    call.tell(result)
     if flags & MSG_FASTOPEN:
         call.connected(kind, min(result, 0))
+    call.answer(result)
 
 
 def send_messages(call: Held, kind: SocketKind) -> None:

@@ -202,11 +202,12 @@ class Workers:
             self.failed(f"the policy failed on {event.call.name}: {error!r}")
             decision = Decision(Action.ALLOW if self.allow_on_error else Action.DENY)
         job[Job.WORD] = decision.word
-        outcome = Outcome(self.orders.loops.finish(job.address))
+        outcome = Outcome(self.orders.loops.make(job.address))
         if outcome is Outcome.REFUSED:
             self._again(job)
             return
         self._done(event)
+        self.orders.loops.conclude(job.address)
 
     def _done(self, event: SocketEvent) -> None:
         try:

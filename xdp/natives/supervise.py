@@ -49,7 +49,7 @@ from runtime.native import (
 )
 from xdp.natives.compiled import Compiled
 
-__all__ = ["INTERPOSE", "finish", "serve"]
+__all__ = ["INTERPOSE", "conclude", "make", "serve"]
 
 # ioctls of <linux/seccomp.h> and of <linux/pidfd.h>
 _RECEIVE: Final = 0xC0502100
@@ -319,7 +319,9 @@ def _deal(job: int) -> int:
     if word & 255 == Action.ASK:
         return Outcome.ASK
     store64(job + Job.WORD, word)
-    return finish(job)
+    if make(job) != Outcome.DONE:
+        return Outcome.REFUSED
+    return conclude(job)
 
 
 @native
@@ -374,18 +376,17 @@ def _made(job: int, call: int) -> int:
 
 
 @native
-def _note(job: int, result: int) -> int:
+def _note(job: int) -> int:
     """Log the record."""
     head = load64(job + Job.LOG_HEAD)
-    store64(job + Job.RECORD + Event.RESULT, result)
     memcpy(job + Job.LOG + urem(head, LOG_SLOTS) * EVENT_SIZE, job + Job.RECORD, EVENT_SIZE)
     store64(job + Job.LOG_HEAD, head + 1)
     return 0
 
 
 @native
-def finish(job: int) -> int:
-    """InterposeLoops.finish."""
+def make(job: int) -> int:
+    """InterposeLoops.make."""
     record = job + Job.RECORD
     word = load64(job + Job.WORD)
     store64(record + Event.ACTION, word)
@@ -393,18 +394,28 @@ def finish(job: int) -> int:
     result = -_EPERM
     if word & 255 == Action.ALLOW:
         result = _made(job, load64(record + Event.CALL))
-        if result == -_EPERM or result == -_EACCES:  # noqa: PLR1714 - natives have no tuples
-            store64(job + Job.VALUE, result)
-            return Outcome.REFUSED
     elif shr(word, 8) & 0xFFFF != 0:
         result = -(shr(word, 8) & 0xFFFF)
+    store64(job + Job.VALUE, result)
+    store64(record + Event.RESULT, result)
+    if word & 255 != Action.ALLOW:
+        return Outcome.DONE
+    if result == -_EPERM or result == -_EACCES:  # noqa: PLR1714 - natives have no tuples
+        return Outcome.REFUSED
+    return Outcome.DONE
+
+
+@native
+def conclude(job: int) -> int:
+    """InterposeLoops.conclude."""
+    result = load64(job + Job.VALUE)
     response = job + _RESPONSE
     store64(response, load64(job + Job.ID))
     store64(response + 8, max(result, 0))
     store32(response + 16, min(0, result))
     store32(response + 20, 0)
+    _note(job)
     _listener(job, _SEND, response)
-    _note(job, result)
     return _leave(job, Outcome.DONE)
 
 
@@ -436,7 +447,7 @@ def serve(job: int) -> int:
 
 @cache
 def _library() -> Library:
-    return library((finish, serve))
+    return library((conclude, make, serve))
 
 
 def _prepare() -> None:
@@ -444,5 +455,10 @@ def _prepare() -> None:
     _library()
 
 
-INTERPOSE: Final = InterposeLoops(serve=Compiled(serve, _library), finish=Compiled(finish, _library), prepare=_prepare)
+INTERPOSE: Final = InterposeLoops(
+    serve=Compiled(serve, _library),
+    make=Compiled(make, _library),
+    conclude=Compiled(conclude, _library),
+    prepare=_prepare,
+)
 """What to supervise with."""

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import threading
+from typing import Self
 
 import pytest
 
@@ -44,7 +45,7 @@ class Greeter:
             with connection:
                 connection.sendall(self._greeting)
 
-    def __enter__(self) -> Greeter:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
