@@ -181,8 +181,8 @@ class NftablesBlock:
         """Make the table with its chain."""
         name = present(self.link).name
         text = (
-            f"table netdev {self.table} {{ chain ingress "
-            f'{{ type filter hook ingress device "{name}" priority -500; policy drop; }} }}\n'
+            f"table netdev {self.table} {{\n\tchain ingress {{\n"
+            f'\t\ttype filter hook ingress device "{name}" priority -500; policy drop;\n\t}}\n}}\n'
         )
         self._nft(["-f", "-"], text)
 
