@@ -180,6 +180,11 @@ class LoadedObject:
                 if target is not None:
                     yield target
 
+    @property
+    def closed(self) -> bool:
+        """Whether maps and programs are gone."""
+        return self._closed
+
     def stop(self) -> None:
         """Free what engines hold of the programs, none of which may be running; they are made ready again when asked for."""
         for program in self._programs.values():
@@ -289,6 +294,8 @@ class Program:
         `origins`: made so that it leaves in the environment where its result came from (Env.ORIGIN).
         """
         self.require_driver()
+        if self.owner.closed:
+            raise InputError(f"program {self.name!r}: its object is closed")
         from runtime.engine import engine_named  # engines are heavy: only who runs a program pays for one
 
         wanted = engine or self.owner.engine

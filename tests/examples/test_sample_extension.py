@@ -281,6 +281,22 @@ def test_a_withdrawal_waits_for_runs_that_have_begun(
     assert outcomes[-1].ran
 
 
+def test_a_closed_object_runs_no_more(catalogue: Catalogue, hook: SampleHook) -> None:
+    """Its maps are gone: firing says so, and the extension may still come and go."""
+    with runtime.load(FOLDER / "watch.o", registry=catalogue.registry) as loaded:
+        attachment = hook.attach(loaded.program("watch"))
+        assert hook.fire(b"quit").ran
+    for engine in (None, *ENGINES):
+        with pytest.raises(InputError, match="program 'watch': its object is closed"):
+            loaded.program("watch").executable(engine)
+    with pytest.raises(InputError, match="its object is closed"):
+        hook.fire(b"quit")
+    catalogue.withdraw("sample")
+    catalogue.register(EXTENSION)
+    attachment.detach()
+    assert hook.fire(b"quit").ran == ()
+
+
 def test_a_helper_of_the_window_takes_no_other_map(catalogue: Catalogue, tmp_path: Path) -> None:
     """The native would read another kind's memory as its own."""
     from runtime.isa import assemble
