@@ -198,6 +198,9 @@ class _Held:
 
     def follow(self, registry: Registry) -> None:
         """Become what the registry makes of it; returns when nothing runs that must not."""
+        for program in self.owner.bare_programs.values():
+            if program.proof is None:
+                program.forget()  # a type that was looked up in another registry
         if self.state is State.ATTACHED and _is_same(self.owner, registry):
             self.owner.registry = registry
             return

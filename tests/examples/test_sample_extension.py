@@ -281,6 +281,15 @@ def test_a_withdrawal_waits_for_runs_that_have_begun(
     assert outcomes[-1].ran
 
 
+def test_who_attaches_late_gets_the_rows_of_now(catalogue: Catalogue, loaded: runtime.LoadedObject) -> None:
+    """A program whose type was looked up before a change, and that was not verified, is judged by the new rows."""
+    assert loaded.program("watch").type.returns == (0, 2)
+    catalogue.withdraw("sample")
+    catalogue.register(_type(returns=(0, 1)))
+    with pytest.raises(VerificationError, match=r"sample programs return \[0, 1\]"):
+        catalogue.attach(loaded.program("watch"))
+
+
 def test_a_closed_object_runs_no_more(catalogue: Catalogue, hook: SampleHook) -> None:
     """Its maps are gone: firing says so, and the extension may still come and go."""
     with runtime.load(FOLDER / "watch.o", registry=catalogue.registry) as loaded:
