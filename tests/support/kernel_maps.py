@@ -36,7 +36,20 @@ class KernelMap:
         self.spec = spec
         self.value_size = cpus * ((spec.value_size + 7) & ~7) if per_cpu else spec.value_size
         head = struct.pack("<IIIII", spec.kind, spec.key_size, spec.value_size, spec.max_entries, int(spec.flags))
-        self.fd = bpf(_MAP_CREATE, head)
+        self._hold(bpf(_MAP_CREATE, head))
+
+    @classmethod
+    def opened(cls, spec: MapSpec, descriptor: int) -> Self:
+        """A map that is there already; the descriptor is this object's from now on."""
+        self = cls.__new__(cls)
+        self.spec = spec
+        self.value_size = spec.value_size
+        self._hold(descriptor)
+        return self
+
+    def _hold(self, descriptor: int) -> None:
+        spec = self.spec
+        self.fd = descriptor
         self._key = ctypes.create_string_buffer(spec.key_size)
         self._next = ctypes.create_string_buffer(spec.key_size)
         self._value = ctypes.create_string_buffer(self.value_size)
