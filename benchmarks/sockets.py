@@ -39,7 +39,7 @@ from netdev.interpose import (
     Supervisor,
 )
 from tests.support.interposed import native_policy
-from xdp.natives.supervise import INTERPOSE
+from xdp.natives import INTERPOSE
 
 __all__ = ["Cost", "costs", "socket_section"]
 

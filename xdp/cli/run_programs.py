@@ -52,7 +52,7 @@ def loops(*, interpreter: bool) -> InterposeLoops:
     """The loop over calls: compiled, or in plain Python."""
     if interpreter:
         return REFERENCE
-    from xdp.natives.supervise import INTERPOSE
+    from xdp.natives import INTERPOSE
 
     return INTERPOSE
 
