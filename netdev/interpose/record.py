@@ -53,7 +53,8 @@ class Event(IntEnum):
     RESULT: what the call returned, or its errno with a minus. BACKLOG: of listen. REDIRECTED: 1 after a decision that said so.
     ACTION: the word of the decision (decisions.py). TIME: CLOCK_MONOTONIC in nanoseconds when the call came. NUMBER: the
     system call's number. SIZE: bytes of the message. UNTOUCHED: 1 where the kernel was left to make the call by itself.
-    COMM: 16 bytes. ADDRESS: the address of the call, ADDRESS_LENGTH bytes of it; what stands there after the decision is
+    OBSERVED: of a policy that only observes, the word of the decision that it would have made.
+    ORIGINAL, ORIGINAL_LENGTH: the address as it was before anybody decided. COMM: 16 bytes. ADDRESS: the address of the call, ADDRESS_LENGTH bytes of it; what stands there after the decision is
     what the call is made with. SOURCE, SOURCE_LENGTH: of SENDMSG and RECVMSG, the address of the own end that the message
     names (IP_PKTINFO), length 0 when none. LOCAL, REMOTE: the two ends of an accepted, established or closed connection.
     A fact that the policy did not ask for (Fact) is 0.
@@ -87,11 +88,14 @@ class Event(IntEnum):
     NUMBER = 200
     SIZE = 208
     UNTOUCHED = 216
+    OBSERVED = 224
+    ORIGINAL_LENGTH = 224
     COMM = 240
     ADDRESS = 256
     SOURCE = 384
     LOCAL = 512
     REMOTE = 640
+    ORIGINAL = 768
 
 
 _COMM_SIZE: Final = 16
@@ -241,6 +245,11 @@ class SocketEvent:
     @address.setter
     def address(self, data: bytes) -> None:
         self.put_bytes(Event.ADDRESS, Event.ADDRESS_LENGTH, data)
+
+    @property
+    def original(self) -> bytes:
+        """The address of the call before anybody decided about it."""
+        return self.bytes_at(Event.ORIGINAL, self[Event.ORIGINAL_LENGTH])
 
     @property
     def source(self) -> bytes:
