@@ -197,6 +197,8 @@ class Held:
         if call not in self.context.wants:
             return ALLOW
         self._asked = True
+        if call is not SocketCall.CONNECT_AUTHORIZATION:
+            event.put_bytes(Event.ORIGINAL, Event.ORIGINAL_LENGTH, event.address)
         try:
             decision = self.context.policy.decide(event)
         except Exception as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through

@@ -54,8 +54,8 @@ class Event(IntEnum):
     ACTION: the word of the decision (decisions.py). TIME: CLOCK_MONOTONIC in nanoseconds when the call came. NUMBER: the
     system call's number. SIZE: bytes of the message. UNTOUCHED: 1 where the kernel was left to make the call by itself.
     OBSERVED: of a policy that only observes, the word of the decision that it would have made.
-    ORIGINAL, ORIGINAL_LENGTH: the address as it was before anybody decided. COMM: 16 bytes. ADDRESS: the address of the call, ADDRESS_LENGTH bytes of it; what stands there after the decision is
-    what the call is made with. SOURCE, SOURCE_LENGTH: of SENDMSG and RECVMSG, the address of the own end that the message
+    ORIGINAL, ORIGINAL_LENGTH: the address as it was before anybody decided. COMM: 16 bytes. ADDRESS: the address of the call,
+    ADDRESS_LENGTH bytes of it; what stands there after the decision is what the call is made with. SOURCE, SOURCE_LENGTH: of SENDMSG and RECVMSG, the address of the own end that the message
     names (IP_PKTINFO), length 0 when none. LOCAL, REMOTE: the two ends of an accepted, established or closed connection.
     A fact that the policy did not ask for (Fact) is 0.
     """

@@ -68,6 +68,7 @@ class Entry:
         denied = call not in _HAPPENINGS and decision.action is not Action.ALLOW
         moved = event.redirected or decision.redirected
         ends = event.remote if call in (*_HAPPENINGS, SocketCall.ACCEPTED) else event.address
+        moved = moved and call not in _HAPPENINGS
         return cls(
             time=event[Event.TIME] / 1e9 + epoch,
             pid=event.pid,
@@ -78,6 +79,7 @@ class Entry:
             address=spoken(ends or event.address),
             outcome="denied" if denied else "redirected" if moved else "allowed",
             result=event.result,
+            wanted=spoken(event.original) if moved else "",
         )
 
     @property

@@ -312,7 +312,10 @@ def _deal(job: int) -> int:
         return _leave(job, Outcome.COLD)
     if unlikely(_listener(job, _ID_VALID, job + Job.ID) < 0) != 0:
         return _leave(job, Outcome.DONE)
-    store64(job + Job.RECORD + Event.CALL, call)
+    record = job + Job.RECORD
+    store64(record + Event.CALL, call)
+    memcpy(record + Event.ORIGINAL, record + Event.ADDRESS, _ADDRESS_ROOM)
+    store64(record + Event.ORIGINAL_LENGTH, load64(record + Event.ADDRESS_LENGTH))
     if shr(load64(job + Job.NATIVE), call) & 1 == 0:
         return Outcome.ASK
     word = call_entry(load64(job + Job.FUNCTION), job + Job.RECORD, load64(job + Job.ENV))
