@@ -55,7 +55,8 @@ class Event(IntEnum):
     system call's number. SIZE: bytes of the message. UNTOUCHED: 1 where the kernel was left to make the call by itself.
     OBSERVED: of a policy that only observes, the word of the decision that it would have made.
     ORIGINAL, ORIGINAL_LENGTH: the address as it was before anybody decided. COMM: 16 bytes. ADDRESS: the address of the call,
-    ADDRESS_LENGTH bytes of it; what stands there after the decision is what the call is made with. SOURCE, SOURCE_LENGTH: of SENDMSG and RECVMSG, the address of the own end that the message
+    ADDRESS_LENGTH bytes of it; what stands there after the decision is what the call is made with. SOURCE, SOURCE_LENGTH: of
+    SENDMSG and RECVMSG, the address of the own end that the message
     names (IP_PKTINFO), length 0 when none. LOCAL, REMOTE: the two ends of an accepted, established or closed connection.
     A fact that the policy did not ask for (Fact) is 0.
     """
@@ -89,7 +90,7 @@ class Event(IntEnum):
     SIZE = 208
     UNTOUCHED = 216
     OBSERVED = 224
-    ORIGINAL_LENGTH = 224
+    ORIGINAL_LENGTH = 232
     COMM = 240
     ADDRESS = 256
     SOURCE = 384

@@ -64,11 +64,8 @@ class Entry:
     def of(cls, event: SocketEvent, *, epoch: float) -> Entry:
         """From a record of the supervisor's log. `epoch`: seconds between the record's clock and that of the wall."""
         call = event.call
-        decision = Decision.of(event[Event.ACTION])
-        denied = call not in _HAPPENINGS and decision.action is not Action.ALLOW
-        moved = event.redirected or decision.redirected
+        outcome = "allowed" if call in _HAPPENINGS else _outcome(event)
         ends = event.remote if call in (*_HAPPENINGS, SocketCall.ACCEPTED) else event.address
-        moved = moved and call not in _HAPPENINGS
         return cls(
             time=event[Event.TIME] / 1e9 + epoch,
             pid=event.pid,
@@ -77,9 +74,9 @@ class Entry:
             comm=event.comm,
             call=call.name.lower(),
             address=spoken(ends or event.address),
-            outcome="denied" if denied else "redirected" if moved else "allowed",
+            outcome=outcome,
             result=event.result,
-            wanted=spoken(event.original) if moved else "",
+            wanted=spoken(event.original) if outcome == "redirected" else "",
         )
 
     @property
@@ -199,6 +196,17 @@ class Ledger:
             name = f"{account.comm or '?'} ({pid})" if pid else "(more processes)"
             lines.append(f"  {name}: {account.text}")
         return "\n".join(lines)
+
+
+def _outcome(event: SocketEvent) -> str:
+    decision, observed = Decision.of(event[Event.ACTION]), Decision.of(event[Event.OBSERVED])
+    if decision.action is not Action.ALLOW:
+        return "denied"
+    if event.redirected or decision.redirected:
+        return "redirected"
+    if observed.action is not Action.ALLOW:
+        return "would deny"
+    return "would redirect" if observed.redirected else "allowed"
 
 
 def _errno(result: int) -> str:
