@@ -122,7 +122,8 @@ class Account:
         self.comm = entry.comm or self.comm
         self.counts[entry.call, entry.outcome] += 1
         if entry.outcome in ("denied", "would deny"):
-            self.denied[f"{entry.call} {entry.address}".strip(), _errno(entry.result)] += 1
+            why = _errno(entry.result) if entry.outcome == "denied" else "not enforced"
+            self.denied[f"{entry.call} {entry.address}".strip(), why] += 1
 
     @property
     def document(self) -> dict[str, Any]:
