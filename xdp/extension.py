@@ -5,6 +5,7 @@ Not here: the rows' contents (context, helpers, verdict).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ from xdp.events import EVENT_HELPERS, EVENT_MAP_KINDS, PACKET_NATIVES
 from xdp.helpers import XDP_HELPER_NUMBERS, XDP_HELPERS
 from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS, LINUX_STRUCTS
 from xdp.maps import XDP_MAP_KINDS
+from xdp.sockets import REDIRECT_HELPERS, SOCKET_PROGRAM_TYPES, SOCKET_SECTIONS
 from xdp.verdict import VERDICTS
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ __all__ = [
     "CORE_EXTENSION",
     "EVENTS_EXTENSION",
     "LINUX_EXTENSION",
+    "SOCKETS_EXTENSION",
     "XDP_EXTENSION",
     "catalogue",
     "default_registry",
@@ -79,7 +82,35 @@ XDP_EXTENSION: Final = Extension(
     ),
 )
 
-_RUNNING: Final = (CORE_EXTENSION, EVENTS_EXTENSION, XDP_EXTENSION)
+
+def _sock_addr_face(program: Program) -> Any:
+    from xdp.hooks.sock_addr import SockAddrProgram
+
+    return SockAddrProgram(program)
+
+
+def _sock_ops_face(program: Program) -> Any:
+    from xdp.hooks.sock_ops import SockOpsProgram
+
+    return SockOpsProgram(program)
+
+
+def _bind_face(program: Program) -> Any:
+    from xdp.hooks.bind import BindProgram
+
+    return BindProgram(program)
+
+
+_FACES: Final = {"cgroup_sock_addr": _sock_addr_face, "sock_ops": _sock_ops_face, "bind": _bind_face}
+
+SOCKETS_EXTENSION: Final = Extension(
+    name="sockets",
+    program_types=tuple(replace(each, face=_FACES[each.name]) for each in SOCKET_PROGRAM_TYPES),
+    helpers=REDIRECT_HELPERS,
+    sections=SOCKET_SECTIONS,
+)
+
+_RUNNING: Final = (CORE_EXTENSION, EVENTS_EXTENSION, XDP_EXTENSION, SOCKETS_EXTENSION)
 _RUN_HERE: Final = frozenset(row.id for extension in _RUNNING for row in extension.helpers)
 _MADE_HERE: Final = frozenset(row.id for extension in _RUNNING for row in extension.map_kinds)
 
@@ -96,7 +127,7 @@ LINUX_EXTENSION: Final = Extension(
 
 @cache
 def catalogue() -> Catalogue:
-    """The extensions of this process: the core, events, XDP, Linux's other program types, and those of installed packages.
+    """The extensions of this process: the core, events, XDP, sockets, Linux's other program types, and those of installed packages.
 
     A package whose extension does not load is passed over, with a line on standard error.
     """

@@ -18,6 +18,7 @@ from tests.support.kernel_programs import EXIT, call, instruction, move
 from tests.support.kernel_types import accepts, helpers_of, ranges
 from xdp.extension import default_registry
 from xdp.linux import LINUX_PROGRAM_TYPES
+from xdp.sockets import NOT_LINUX, SOCKET_PROGRAM_TYPES
 
 pytestmark = [
     pytest.mark.root,
@@ -26,8 +27,9 @@ pytestmark = [
 
 WAYS = [
     pytest.param(kind.attached(way.name) if way else kind, id=way.name if way else kind.name)
-    for kind in LINUX_PROGRAM_TYPES
+    for kind in (*LINUX_PROGRAM_TYPES, *SOCKET_PROGRAM_TYPES)
     for way in kind.attach_types or (None,)
+    if kind.linux_type is not None and (way is None or way.linux < NOT_LINUX)
 ]
 
 PROTOTYPES = [
@@ -131,7 +133,8 @@ def test_helpers_are_those_of_the_kernel(kind: ProgramType) -> None:
     if _lacks_newest(kind):
         pytest.skip("this kernel has fewer helpers than Linux 6.2")
     allowed_elsewhere = NOT_HERE.get(kind.name, {}).keys()
-    assert ranges(kind.helpers - theirs - allowed_elsewhere) == ""
+    numbers = {number for number in kind.helpers if number < NOT_LINUX}
+    assert ranges(numbers - theirs - allowed_elsewhere) == ""
     assert ranges(theirs - kind.helpers) == ""
 
 
@@ -213,6 +216,8 @@ def _helpers(kind: ProgramType) -> Iterator[Helper]:
     """The helpers that the type may call on this kernel, with the prototypes that they have for it."""
     own = dict(kind.prototypes)
     for number in sorted(kind.helpers - NOT_HERE.get(kind.name, {}).keys()):
+        if number >= NOT_LINUX:
+            continue
         helper = default_registry().helper(number)
         if helper is None:
             continue

@@ -119,16 +119,19 @@ def _lines(name: str, table: dict[str, frozenset[int]], words: str) -> str:
 
 def _main() -> None:
     from xdp.linux import LINUX_PROGRAM_TYPES
+    from xdp.sockets import NOT_LINUX, SOCKET_PROGRAM_TYPES
 
+    kinds = [each for each in (*LINUX_PROGRAM_TYPES, *SOCKET_PROGRAM_TYPES) if each.linux_type is not None]
     by_way = {
         (kind.name, way.name if way else ""): helpers_of(kind.linux_type or 0, way.linux if way else 0)
-        for kind in LINUX_PROGRAM_TYPES
+        for kind in kinds
         for way in kind.attach_types or (None,)
+        if way is None or way.linux < NOT_LINUX
     }
     everywhere = frozenset.intersection(*by_way.values())
     by_type = {
         kind.name: frozenset.intersection(*(each for (name, _), each in by_way.items() if name == kind.name))
-        for kind in LINUX_PROGRAM_TYPES
+        for kind in kinds
     }
     by_attach = {way: each - by_type[kind] for (kind, way), each in by_way.items() if each != by_type[kind]}
     text = _HEAD.format(release=".".join(os.uname().release.split(".")[:2]))

@@ -9,16 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from runtime.spec import AttachType, ProgramType
-from xdp.linux.helpers import CURRENT_PROTOTYPES, SOCK_PROTOTYPES, SOCKET_OPTION_PROTOTYPES, helper_numbers
+from xdp.linux.helpers import CURRENT_PROTOTYPES, SOCK_PROTOTYPES, helper_numbers
 from xdp.linux.skb import CGROUP_SKB_CONTEXT, CLASSIFIER_CONTEXT, SOCKET_FILTER_CONTEXT
-from xdp.linux.sock import SOCK_ADDR_CONTEXT, SOCK_CONTEXT, SOCK_OPS_CONTEXT
+from xdp.linux.sock import SOCK_CONTEXT
 from xdp.linux.tracing import PERF_EVENT_CONTEXT, PT_REGS_CONTEXT, RAW_TRACEPOINT_CONTEXT, TRACEPOINT_CONTEXT
 
 __all__ = ["LINUX_PROGRAM_TYPES"]
 
 _YES_NO: Final = (0, 1)
 _TWO_BITS: Final = (0, 3)
-_ALWAYS: Final = (1, 1)
 _LOCKS: Final = ("bpf_spin_lock",)
 _TRACING_REFUSES: Final = ("bpf_spin_lock", "bpf_timer")
 
@@ -29,27 +28,6 @@ def _ways(program_type: str, *rows: tuple[str, int, tuple[int, int] | None]) -> 
         for name, number, returns in rows
     )
 
-
-_SOCK_ADDR_WAYS: Final = _ways(
-    "cgroup_sock_addr",
-    ("cgroup_inet4_bind", 8, _TWO_BITS),
-    ("cgroup_inet6_bind", 9, _TWO_BITS),
-    ("cgroup_inet4_connect", 10, _YES_NO),
-    ("cgroup_inet6_connect", 11, _YES_NO),
-    ("cgroup_udp4_sendmsg", 14, _YES_NO),
-    ("cgroup_udp6_sendmsg", 15, _YES_NO),
-    ("cgroup_udp4_recvmsg", 19, _ALWAYS),
-    ("cgroup_udp6_recvmsg", 20, _ALWAYS),
-    ("cgroup_inet4_getpeername", 29, _ALWAYS),
-    ("cgroup_inet6_getpeername", 30, _ALWAYS),
-    ("cgroup_inet4_getsockname", 31, _ALWAYS),
-    ("cgroup_inet6_getsockname", 32, _ALWAYS),
-    ("cgroup_unix_connect", 49, _YES_NO),
-    ("cgroup_unix_sendmsg", 50, _YES_NO),
-    ("cgroup_unix_recvmsg", 51, _ALWAYS),
-    ("cgroup_unix_getpeername", 52, _ALWAYS),
-    ("cgroup_unix_getsockname", 53, _ALWAYS),
-)
 
 _SOCK_WAYS: Final = _ways(
     "cgroup_sock",
@@ -136,28 +114,12 @@ LINUX_PROGRAM_TYPES: Final = (
         attach_types=_SOCK_WAYS,
     ),
     ProgramType(
-        name="sock_ops",
-        linux_type=13,
-        context=SOCK_OPS_CONTEXT,
-        helpers=helper_numbers("sock_ops"),
-        returns=_YES_NO,
-        prototypes=SOCKET_OPTION_PROTOTYPES,
-    ),
-    ProgramType(
         name="raw_tracepoint",
         refuses=_TRACING_REFUSES,
         linux_type=17,
         context=RAW_TRACEPOINT_CONTEXT,
         helpers=helper_numbers("raw_tracepoint"),
         prototypes=CURRENT_PROTOTYPES,
-    ),
-    ProgramType(
-        name="cgroup_sock_addr",
-        linux_type=18,
-        context=SOCK_ADDR_CONTEXT,
-        helpers=helper_numbers("cgroup_sock_addr"),
-        prototypes=SOCKET_OPTION_PROTOTYPES,
-        attach_types=_SOCK_ADDR_WAYS,
     ),
 )
 """In order of their UAPI numbers."""

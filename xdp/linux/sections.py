@@ -13,25 +13,8 @@ __all__ = ["LINUX_SECTIONS"]
 
 
 def _cgroup() -> tuple[Section, ...]:
-    """cgroup/connect4 and its like."""
-    addresses = {
-        "bind": ("bind4 bind6", "inet"),
-        "connect": ("connect4 connect6", "inet"),
-        "sendmsg": ("sendmsg4 sendmsg6", "udp"),
-        "recvmsg": ("recvmsg4 recvmsg6", "udp"),
-        "getpeername": ("getpeername4 getpeername6", "inet"),
-        "getsockname": ("getsockname4 getsockname6", "inet"),
-    }
+    """cgroup/sock_create and its like."""
     rows = [
-        (f"cgroup/{name}", "cgroup_sock_addr", f"cgroup_{family}{name[-1]}_{call}")
-        for call, (names, family) in addresses.items()
-        for name in names.split()
-    ]
-    rows += [
-        (f"cgroup/{call}_unix", "cgroup_sock_addr", f"cgroup_unix_{call}")
-        for call in ("connect", "sendmsg", "recvmsg", "getpeername", "getsockname")
-    ]
-    rows += [
         ("cgroup/sock", "cgroup_sock", "cgroup_inet_sock_create"),
         ("cgroup/sock_create", "cgroup_sock", "cgroup_inet_sock_create"),
         ("cgroup/sock_release", "cgroup_sock", "cgroup_inet_sock_release"),
@@ -66,7 +49,6 @@ LINUX_SECTIONS: Final = (
     *_open("tracepoint", "tracepoint", "tp"),
     *_open("raw_tracepoint", "raw_tracepoint", "raw_tp"),
     *_open("perf_event", "perf_event"),
-    *_open("sock_ops", "sockops"),
     *_cgroup(),
 )
 """Programs of sections that end in `.s` may sleep in Linux; here they get the helpers of programs that may not."""

@@ -13,7 +13,7 @@ from tests.support.captures import ROOT
 from tests.support.commands import run, run_json
 from tests.support.objects import EXAMPLES, tool
 from xdp.cli.feature import markdown
-from xdp.extension import CORE_EXTENSION, EVENTS_EXTENSION, LINUX_EXTENSION, XDP_EXTENSION, default_registry
+from xdp.extension import CORE_EXTENSION, EVENTS_EXTENSION, LINUX_EXTENSION, SOCKETS_EXTENSION, XDP_EXTENSION, default_registry
 from xdp.features import features
 
 SUPPORT = ROOT / "docs" / "support.md"
@@ -50,7 +50,7 @@ def test_true_says_that_it_runs(probed: dict[str, Any]) -> None:
 
 def test_every_row_is_listed_once(probed: dict[str, Any]) -> None:
     """By extension, all rows of the extensions and no other."""
-    for extension in (CORE_EXTENSION, EVENTS_EXTENSION, LINUX_EXTENSION, XDP_EXTENSION):
+    for extension in (CORE_EXTENSION, EVENTS_EXTENSION, LINUX_EXTENSION, SOCKETS_EXTENSION, XDP_EXTENSION):
         rows = probed["extensions"].get(extension.name, {"program_types": [], "map_types": [], "helpers": []})
         assert sorted(rows["program_types"]) == sorted(each.name for each in extension.program_types)
         assert sorted(rows["map_types"]) == sorted(each.name for each in extension.map_kinds)

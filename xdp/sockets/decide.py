@@ -1,0 +1,322 @@
+"""What several programs make of a socket call, as natives: which of them it leads to, and what their answers come to.
+
+Not here: who is attached (chain). A table is made of words and of entries, which are never changed but in their counters; its address
+is read once for each call, so that another one can take its place at any time.
+
+Linux's rules: every program runs and sees what those before it wrote; a 0 of any denies, and set_retval says with what. The rules of
+eBPF for Windows: what a program wrote is taken back unless it redirects; the first that rejects or redirects ends it.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from enum import IntEnum
+from typing import Final
+
+from netdev.interpose import Action, Event, SocketCall
+from runtime.native import (
+    atomic_add64,
+    call_entry,
+    load16,
+    load64,
+    load_acquire64,
+    memcpy,
+    memeq,
+    native,
+    store64,
+    urem,
+    zext32,
+)
+from runtime.spec import ENVIRONMENT_SIZE, Env
+from xdp.sockets.drivers import enter_bind, enter_sock_addr, is_mapped, leave_bind, leave_sock_addr
+from xdp.sockets.layout import Room
+from xdp.sockets.verdicts import BindAction, Outcome, Verdict
+
+__all__ = ["ENTRY_SIZE", "TABLE_SIZE", "Entry", "Rule", "Scope", "Table", "answer", "begin", "decide", "judge", "takes"]
+
+
+class Table(IntEnum):
+    """Byte offsets of a table. TEMPLATE: the address of an environment that those of workers are made from.
+
+    OBSERVE: 1 when nothing is enforced. CPUS: how many slots per-CPU values have. FIRST and COUNT: arrays by SocketCall, where its
+    entries begin, counted in entries, and how many there are. ENTRIES: they follow.
+    """
+
+    TEMPLATE = 0
+    OBSERVE = 8
+    CPUS = 16
+    FIRST = 24
+    COUNT = 152
+    ENTRIES = 280
+
+
+class Entry(IntEnum):
+    """Byte offsets of an entry. ENTRY: where the program starts. RULE: a Rule. FAMILY: 4, 6, or 0 for both.
+
+    SCOPE: a Scope, and VALUE what it is compared with. RUNS, DENIED, REDIRECTED: counters.
+    """
+
+    ENTRY = 0
+    RULE = 8
+    FAMILY = 16
+    SCOPE = 24
+    VALUE = 32
+    RUNS = 40
+    DENIED = 48
+    REDIRECTED = 56
+
+
+TABLE_SIZE: Final = int(Table.ENTRIES)
+ENTRY_SIZE: Final = 64
+
+
+class Rule(IntEnum):
+    """Whose rules a program goes by: LINUX, WINDOWS (programs about addresses), BIND (bind programs, those of WINDOWS)."""
+
+    LINUX = 0
+    WINDOWS = 1
+    BIND = 2
+
+
+class Scope(IntEnum):
+    """Whose calls lead to a program: everybody's, those of a network namespace (by cookie), those of a cgroup (by id)."""
+
+    EVERYBODY = 0
+    NETNS = 1
+    CGROUP = 2
+
+
+_INET: Final = int(socket.AF_INET)
+_INET6: Final = int(socket.AF_INET6)
+_RAW: Final = int(socket.SOCK_RAW)
+_UDP: Final = 17
+_UDP_LITE: Final = 136
+_ICMP: Final = 1
+_ICMP6: Final = 58
+_INET_SIZE: Final = 16
+_INET6_SIZE: Final = 24
+_ADDRESSES: Final = 256
+_LENGTHS: Final = 16
+_EPERM: Final = errno.EPERM
+_EACCES: Final = errno.EACCES
+_REDIRECTED: Final = 1 << 24
+_GOLDEN: Final = 0x1E3779B97F4A7C15
+_LOW: Final = 0xFFFFFFFF
+_STOP_RULE: Final = 1
+_STOP_ALL: Final = 2
+
+
+@native
+def _save(record: int, at: int) -> int:
+    memcpy(record + at, record + Event.ADDRESS, _ADDRESSES)
+    return memcpy(record + at + _ADDRESSES, record + Event.ADDRESS_LENGTH, _LENGTHS)
+
+
+@native
+def _restore(record: int, at: int) -> int:
+    memcpy(record + Event.ADDRESS, record + at, _ADDRESSES)
+    return memcpy(record + Event.ADDRESS_LENGTH, record + at + _ADDRESSES, _LENGTHS)
+
+
+@native
+def _is_changed(record: int, at: int) -> int:
+    return 1 - memeq(record + Event.ADDRESS, record + at, _ADDRESSES)
+
+
+@native
+def _family(record: int) -> int:
+    """4 or 6: the programs of which family a call leads to; 0 for none."""
+    own = load64(record + Event.FAMILY)
+    if own == _INET:
+        return 4
+    if own != _INET6:
+        return 0
+    call = load64(record + Event.CALL)
+    if call == SocketCall.CONNECT or call == SocketCall.SENDMSG:  # noqa: PLR1714 - natives have no tuples
+        if load16(record + Event.ADDRESS) == _INET:
+            return 4
+        if call == SocketCall.SENDMSG and is_mapped(record + Event.ADDRESS) != 0:
+            return 4
+    return 6
+
+
+@native
+def _is_short(record: int) -> int:
+    """Whether the address is too short for its family: such a call fails by itself."""
+    least = _INET_SIZE
+    if load64(record + Event.FAMILY) == _INET6 and load16(record + Event.ADDRESS) != _INET:
+        least = _INET6_SIZE
+    return 1 if load64(record + Event.ADDRESS_LENGTH) < least else 0
+
+
+@native
+def _is_of_interest(record: int) -> int:
+    """Whether programs about addresses see the call of a socket of that kind, as in Linux."""
+    call = load64(record + Event.CALL)
+    protocol = load64(record + Event.PROTOCOL)
+    if call == SocketCall.SENDMSG or call == SocketCall.RECVMSG:  # noqa: PLR1714 - natives have no tuples
+        if protocol != _UDP and protocol != _UDP_LITE:  # noqa: PLR1714
+            return 0
+    elif call == SocketCall.BIND and (protocol == _ICMP or protocol == _ICMP6):  # noqa: PLR1714
+        return 0
+    elif load64(record + Event.TYPE) == _RAW:
+        return 0
+    return 1
+
+
+@native
+def _worker(record: int, table: int) -> int:
+    """The environment behind the record; made when it is not of this table."""
+    env = record + Room.ENVIRONMENT
+    if load64(record + Room.MADE_BY) != table:
+        template = load64(table + Table.TEMPLATE)
+        memcpy(env, template, ENVIRONMENT_SIZE)
+        turn = atomic_add64(template + Env.CPU, 1)
+        store64(env + Env.CPU, urem(turn, load64(table + Table.CPUS)))
+        store64(env + Env.RANDOM, atomic_add64(template + Env.RANDOM, _GOLDEN) | 1)
+        store64(env + Env.OWNER, load64(template + Env.OWNER) & ~_LOW | record & _LOW | 1)
+        store64(record + Room.MADE_BY, table)
+    return env
+
+
+@native
+def begin(record: int, table: int) -> int:
+    """Get a record ready; the environment for its programs, 0 when the call leads to none."""
+    store64(record + Room.RETVAL, 0)
+    store64(record + Room.REDIRECT_SIZE, 0)
+    store64(record + Room.VERDICT, Outcome.SOFT)
+    if _is_short(record) != 0:
+        return 0
+    _save(record, Room.ORIGINAL)
+    _save(record, Room.SAVED)
+    return _worker(record, table)
+
+
+@native
+def takes(record: int, entry: int) -> int:
+    """Whether the call leads to the program of an entry."""
+    scope = load64(entry + Entry.SCOPE)
+    if scope == Scope.NETNS and load64(entry + Entry.VALUE) != load64(record + Event.NETNS_COOKIE):
+        return 0
+    if scope == Scope.CGROUP and load64(entry + Entry.VALUE) != load64(record + Event.CGROUP_ID):
+        return 0
+    if load64(entry + Entry.RULE) == Rule.BIND:
+        return 1
+    if load64(entry + Entry.FAMILY) != _family(record):
+        return 0
+    return _is_of_interest(record)
+
+
+@native
+def _merge(record: int, outcome: int) -> int:
+    return store64(record + Room.VERDICT, max(load64(record + Room.VERDICT), outcome))
+
+
+@native
+def _judge_linux(record: int, entry: int, result: int) -> int:
+    if result & 1 == 0 and load64(record + Room.RETVAL) == 0:
+        store64(record + Room.RETVAL, -_EPERM)
+    if result & 1 == 0:
+        atomic_add64(entry + Entry.DENIED, 1)
+    elif _is_changed(record, Room.SAVED) != 0:
+        atomic_add64(entry + Entry.REDIRECTED, 1)
+    return _save(record, Room.SAVED)
+
+
+@native
+def _judge_windows(record: int, entry: int, outcome: int, redirects: int) -> int:
+    _merge(record, outcome)
+    if outcome == Outcome.REJECT:
+        store64(record + Room.RETVAL, -_EACCES)
+        atomic_add64(entry + Entry.DENIED, 1)
+        _restore(record, Room.SAVED)
+        return _STOP_ALL
+    if redirects != 0 and _is_changed(record, Room.SAVED) != 0:
+        atomic_add64(entry + Entry.REDIRECTED, 1)
+        _save(record, Room.SAVED)
+        return _STOP_RULE
+    _restore(record, Room.SAVED)
+    return 0
+
+
+@native
+def judge(record: int, entry: int, result: int) -> int:
+    """Take in what a program returned; not 0 when no other of its rule (1), or none at all (2), is asked."""
+    atomic_add64(entry + Entry.RUNS, 1)
+    rule = load64(entry + Entry.RULE)
+    if rule == Rule.LINUX:
+        return _judge_linux(record, entry, result)
+    if rule == Rule.WINDOWS:
+        outcome = Outcome.SOFT
+        if result == Verdict.REJECT:
+            outcome = Outcome.REJECT
+        elif result == Verdict.PROCEED_HARD:
+            outcome = Outcome.HARD
+        return _judge_windows(record, entry, outcome, 1)
+    outcome = Outcome.SOFT
+    if result == BindAction.BIND_DENY:
+        outcome = Outcome.REJECT
+    elif result == BindAction.BIND_PERMIT_HARD:
+        outcome = Outcome.HARD
+    return _judge_windows(record, entry, outcome, 1 if result == BindAction.BIND_REDIRECT else 0)
+
+
+@native
+def answer(record: int, table: int) -> int:
+    """The decision as a word (netdev.interpose.Decision.word); where nothing is enforced, it only stands in the record."""
+    failure = load64(record + Room.RETVAL)
+    word = Action.ALLOW | _is_changed(record, Room.ORIGINAL) * _REDIRECTED
+    if failure != 0:
+        word = Action.DENY | -failure << 8
+        _merge(record, Outcome.REJECT)
+    if load64(table + Table.OBSERVE) != 0:
+        store64(record + Event.OBSERVED, word)
+        _restore(record, Room.ORIGINAL)
+        return Action.ALLOW
+    return word
+
+
+@native
+def _run(record: int, entry: int, env: int) -> int:
+    """Run one program; what it returned."""
+    start = load64(entry + Entry.ENTRY)
+    if load64(entry + Entry.RULE) == Rule.BIND:
+        result = zext32(call_entry(start, enter_bind(record, env), env))
+        leave_bind(record, result)
+        return result
+    result = zext32(call_entry(start, enter_sock_addr(record, env), env))
+    leave_sock_addr(record, env)
+    return result
+
+
+@native
+def _through(record: int, table: int, env: int, call: int) -> int:
+    """Run the programs of a kind of call."""
+    entry = table + Table.ENTRIES + ENTRY_SIZE * load64(table + Table.FIRST + 8 * call)
+    over = -1
+    for _ in range(load64(table + Table.COUNT + 8 * call)):
+        if load64(entry + Entry.RULE) != over and takes(record, entry) != 0:
+            stop = judge(record, entry, _run(record, entry, env))
+            if stop == _STOP_ALL:
+                break
+            if stop == _STOP_RULE:
+                over = load64(entry + Entry.RULE)
+        entry += ENTRY_SIZE
+    return 0
+
+
+@native
+def decide(record: int, current: int) -> int:
+    """The word for a record; `current` is the address of the word that holds the table's."""
+    table = load_acquire64(current)
+    env = begin(record, table)
+    if env == 0:
+        return Action.ALLOW
+    call = load64(record + Event.CALL)
+    _through(record, table, env, call)
+    if call == SocketCall.CONNECT and load64(record + Room.RETVAL) == 0:
+        store64(record + Event.CALL, SocketCall.CONNECT_AUTHORIZATION)
+        _through(record, table, env, SocketCall.CONNECT_AUTHORIZATION)
+        store64(record + Event.CALL, call)
+    return answer(record, table)
