@@ -1,6 +1,8 @@
 """Runs a scenario and writes down what came of it: lines of traffic, then lines of maps, without what differs from run to run.
 
-Ports above 32,767 become p0, p1, … in the order in which they appear, and so do cookies, processes and threads: what stays is
+`python -m tests.kernel.sockets.records` writes kernel.txt, what the running kernel did.
+
+Ports above 32,767 become e0, e1, … in the order in which they appear, and likewise cookies, processes and threads: what stays is
 which of them are the same.
 
 Not here: the scenarios (scenarios.py), and what is compared with what.
@@ -18,14 +20,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Protocol
 
-from tests.kernel.sockets.scenarios import WAYS, Scenario
+from tests.kernel.sockets.scenarios import SCENARIOS, WAYS, Scenario
 from tests.support.cgroups import Cgroup, hooked
 from tests.support.wires import Namespace, Pair, pair
 
-__all__ = ["OBJECTS", "Maps", "command", "line", "record", "under_the_kernel"]
+__all__ = ["OBJECTS", "Maps", "command", "line", "on_file", "record", "under_the_kernel"]
 
 HERE: Final = Path(__file__).parent
 OBJECTS: Final = HERE / "objects"
+FILE: Final = HERE / "kernel.txt"
 _SECONDS: Final = 30
 
 
@@ -99,11 +102,10 @@ class _Labels:
     def _replaced(self, found: re.Match[str]) -> str:
         port, kind = found["port"], found["kind"]
         if port:
-            return found[0] if int(port) < 32768 else f":{self._label('p', port)}"
+            return found[0] if int(port) < 32768 else f":{self._label('e', port)}"
         return f"{kind} {self._label(kind[0], found['number'])}" if found["number"] != "0" else found[0]
 
     def _label(self, letter: str, number: str) -> str:
-        letter = "t" if letter == "p" and not number else letter
         count = sum(each[0] == letter for each in self._known)
         return self._known.setdefault((letter, number), f"{letter}{count}")
 
@@ -221,3 +223,26 @@ _TELLERS: Final[Mapping[str, Callable[[str, Maps], list[str]]]] = {
     "sockets": _counts(lambda key: f"cookie {int.from_bytes(key, sys.byteorder)}"),
     "denied": _counts(lambda key: WAYS[int.from_bytes(key, sys.byteorder) - 1]),
 }
+
+
+def on_file() -> dict[str, list[str]]:
+    """The kernel's records by scenario, from kernel.txt."""
+    found: dict[str, list[str]] = {}
+    for text in FILE.read_text().split("\n\n"):
+        name, *lines = text.strip("\n").splitlines()
+        found[name.removeprefix("## ")] = [each.removeprefix("   ") for each in lines]
+    return found
+
+
+def main() -> None:
+    """Write kernel.txt: what the running kernel does."""
+    with line() as ends:
+        texts = []
+        for scenario in SCENARIOS:
+            lines = under_the_kernel(scenario, ends.client)
+            texts.append("\n".join([f"## {scenario.name}", *(f"   {each}" for each in lines)]))
+    FILE.write_text("\n\n".join(texts) + "\n")
+
+
+if __name__ == "__main__":
+    main()
