@@ -16,17 +16,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from threading import Condition, RLock
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, final
+from typing import TYPE_CHECKING, Final, Self, final
 
-from runtime.errors import InputError, UnsupportedError, VerificationError
+from runtime.errors import InputError, UnsupportedError, VerificationError, XdpsimError
 from runtime.spec import Extension, MapKind, Registry
 from runtime.vetting import faults
 
 if TYPE_CHECKING:
     from runtime.loader import LoadedObject, Program
+    from runtime.verifier import VerifiedProgram
     from runtime.verifier.uses import Difference
 
 __all__ = ["Attachment", "Catalogue", "Change", "State"]
+
+_AGAIN: Final = ": load the object again"
 
 
 class State(StrEnum):
@@ -88,37 +91,41 @@ class Catalogue:
         with self._lock:
             held = next((each for each in self._held if each.owner is program.owner), None) or _Held(program.owner)
             made = Attachment(self, held, program, engine)
-            if held not in self._held:
-                held.follow(self._registry)
-            if held.state is not State.ATTACHED:
-                raise UnsupportedError(f"program {program.name!r} cannot be attached: {held.reason}")
-            program.executable(engine)
             held.attachments.append(made)
+            try:
+                held.follow(self._registry)
+                if made.state is not State.ATTACHED:
+                    raise UnsupportedError(f"program {program.name!r} cannot be attached: {made.reason}")
+                program.executable(engine)
+            except XdpsimError:
+                held.attachments.remove(made)
+                raise
+            made.note()
             if held not in self._held:
                 self._held.append(held)
             return made
 
     def _turn_to(self, registry: Registry) -> Change:
         self._registry = registry
-        resumed, waiting, refused = [], [], []
+        resumed: list[str] = []
+        waiting: list[str] = []
+        refused: list[str] = []
         for held in self._held:
-            before = held.state, held.reason
+            before = {each: (each.state, each.reason) for each in held.attachments}
             held.follow(registry)
-            if (held.state, held.reason) == before:
-                continue
-            names = [each.program.name for each in held.attachments]
-            lines = [f"program {name!r} of {held.owner.spec.name!r}: {held.reason}" for name in names]
-            match held.state:
-                case State.ATTACHED:
-                    resumed += names
-                case State.WITHDRAWN:
-                    waiting += lines
-                case _:
-                    refused += lines
+            for each, old in before.items():
+                line = f"program {each.program.name!r} of {held.owner.spec.name!r}: {each.reason}"
+                if (each.state, each.reason) == old:
+                    continue
+                if each.state is State.ATTACHED:
+                    resumed.append(each.program.name)
+                else:
+                    (waiting if each.state is State.WITHDRAWN else refused).append(line)
         return Change(resumed=tuple(resumed), waiting=tuple(waiting), refused=tuple(refused))
 
     def _let_go(self, attachment: Attachment, held: _Held) -> None:
         with self._lock:
+            attachment.state, attachment.reason = State.DETACHED, ""
             if attachment in held.attachments:
                 held.attachments.remove(attachment)
             if not held.attachments and held in self._held:
@@ -131,31 +138,33 @@ class Attachment:
 
     def __init__(self, catalogue: Catalogue, held: _Held, program: Program, engine: str | None) -> None:
         self.program = program
+        self.engine = engine
+        self.state = State.ATTACHED
+        """Whether it runs, and if not, why."""
+        self.reason = ""
+        """In one line, why it does not run; "" while it does."""
+        self.proofs: tuple[tuple[Program, VerifiedProgram], ...] = ()
+        """What it was verified as, and what its tail calls lead to: a change is compared with this."""
         self._catalogue = catalogue
         self._held = held
-        self._engine = engine
-        self._detached = False
+        self.note()
 
-    @property
-    def state(self) -> State:
-        """Whether it runs, and if not, why."""
-        return State.DETACHED if self._detached else self._held.state
-
-    @property
-    def reason(self) -> str:
-        """In one line, why it does not run; "" while it does."""
-        return "" if self._detached else self._held.reason
+    def note(self) -> None:
+        """Keep the proofs that there are."""
+        own = self.program.proof
+        if own is None:
+            return
+        calls = any(each.builtin == "tail_call" for each in own.facts.helpers.values())
+        every = (self.program, *(self.program.owner.tail_call_targets() if calls else ()))
+        self.proofs = tuple((each, each.proof) for each in every if each.proof is not None)
 
     def drive(self, batch: int, environment: int) -> int | None:
         """Run the type's driver over the batch record at that address; None, and nothing was run, unless it is attached."""
-        if self._detached:
-            return None
-        with self._held.inside() as ready:
-            return self.program.executable(self._engine).drive(batch, environment) if ready else None
+        with self._held.inside(self) as ready:
+            return self.program.executable(self.engine).drive(batch, environment) if ready else None
 
     def detach(self) -> None:
         """End it. Twice is harmless."""
-        self._detached = True
         self._catalogue._let_go(self, self._held)  # noqa: SLF001  an attachment is a part of its catalogue
 
     def __enter__(self) -> Self:
@@ -172,21 +181,19 @@ class Attachment:
 
 @final
 class _Held:
-    """An object some programs of which are attached: they share maps, so they wait and return together."""
+    """An object some programs of which are attached: what is done to it is done while none of them runs."""
 
     def __init__(self, owner: LoadedObject) -> None:
         self.owner = owner
         self.attachments: list[Attachment] = []
-        self.state = State.ATTACHED
-        self.reason = ""
         self._gate = Condition()
         self._running = 0
 
     @contextmanager
-    def inside(self) -> Iterator[bool]:
+    def inside(self, attachment: Attachment) -> Iterator[bool]:
         """While a program runs: True, and no change of the registry passes; or False, and it must not."""
         with self._gate:
-            ready = self.state is State.ATTACHED
+            ready = attachment.state is State.ATTACHED
             self._running += ready
         try:
             yield ready
@@ -201,70 +208,83 @@ class _Held:
         for program in self.owner.bare_programs.values():
             if program.proof is None:
                 program.forget()  # a type that was looked up in another registry
-        if self.state is State.ATTACHED and _is_same(self.owner, registry):
+        if all(each.state is State.ATTACHED for each in self.attachments) and self._is_same(registry):
             self.owner.registry = registry
             return
-        found = _differences(self.owner, registry)
-        gone = any(each.gone for each in found)
-        self._shut(State.WITHDRAWN if gone else State.REFUSED)
+        kinds = _of_maps(self.owner, registry)
+        found = {each: (*_of_proofs(each, registry), *kinds) for each in self.attachments}
+        self._shut(found)
         self.owner.stop()
-        if found:
-            first = next(each for each in found if each.gone == gone)
-            self.reason = str(first) if gone else f"{first}: load the object again"
+        if kinds:
             return
-        try:
-            self.owner.adopt(registry)
-            for each in self.attachments:
-                each.program.executable(each._engine)  # noqa: SLF001
-        except (InputError, VerificationError) as error:
-            self.reason = f"{error}: load the object again"
-            return
-        with self._gate:
-            self.state, self.reason = State.ATTACHED, ""
+        self.owner.adopt(registry)
+        for attachment, different in found.items():
+            if not different:
+                self._resume(attachment)
 
-    def _shut(self, state: State) -> None:
+    def _is_same(self, registry: Registry) -> bool:
+        """Whether the rows that the object uses are the very rows that it was made with."""
+        before = self.owner.registry
+        if before is registry:
+            return True
+        try:
+            kinds = all(registry.map_kind(each.kind.id) is each.kind for each in self.owner.maps.values())
+            return (
+                kinds
+                and before.structs == registry.structs
+                and all(
+                    program.type_in(registry) == proof.program_type
+                    and all(registry.helper(number) == before.helper(number) for number in proof.facts.helpers)
+                    for each in self.attachments
+                    for program, proof in each.proofs
+                )
+            )
+        except InputError:
+            return False
+
+    def _shut(self, found: dict[Attachment, tuple[Difference, ...]]) -> None:
+        """Let nobody in any more, say why, and wait for those who are inside."""
         with self._gate:
-            self.state = state
+            for each, different in found.items():
+                gone = next((one for one in different if one.gone), None)
+                each.state = State.REFUSED if gone is None else State.WITHDRAWN
+                each.reason = str(gone) if gone is not None else "".join(f"{one}{_AGAIN}" for one in different[:1])
             while self._running:
                 self._gate.wait()
 
-
-def _is_same(owner: LoadedObject, registry: Registry) -> bool:
-    """Whether the rows that an object uses are the very rows that it was made with."""
-    if owner.registry is registry:
-        return True
-    try:
-        if any(registry.map_kind(each.kind.id) is not each.kind for each in owner.maps.values()):
-            return False
-        for program in owner.bare_programs.values():
-            if program.proof is None:
-                continue
-            used = program.proof.facts.helpers
-            if program.type_in(registry) != program.proof.program_type or any(
-                registry.helper(number) != owner.registry.helper(number) for number in used
-            ):
-                return False
-    except InputError:
-        return False
-    return True
+    def _resume(self, attachment: Attachment) -> None:
+        try:
+            if attachment.proofs:
+                attachment.program.executable(attachment.engine)
+        except (InputError, VerificationError) as error:
+            attachment.reason = f"{error}{_AGAIN}"
+            return
+        with self._gate:
+            attachment.state, attachment.reason = State.ATTACHED, ""
 
 
-def _differences(owner: LoadedObject, registry: Registry) -> tuple[Difference, ...]:
-    """What the maps and the proofs of an object rely on and the registry does not say, once each."""
+def _of_proofs(attachment: Attachment, registry: Registry) -> tuple[Difference, ...]:
+    """What the proofs of an attached program rely on and the registry does not say, once each."""
     from runtime.verifier.uses import Difference, differences
 
     found: dict[str, Difference] = {}
-    for program in owner.bare_programs.values():
-        if program.proof is None:
-            continue
+    for program, proof in attachment.proofs:
         try:
             kind = program.type_in(registry)
         except InputError:
-            what = f"program type {program.proof.program_type.name}"
+            what = f"program type {proof.program_type.name}"
             found[what] = Difference(what=what, gone=True)
             continue
-        for each in differences(program.proof, kind, registry):
+        for each in differences(proof, kind, registry):
             found.setdefault(each.what, each)
+    return tuple(found.values())
+
+
+def _of_maps(owner: LoadedObject, registry: Registry) -> tuple[Difference, ...]:
+    """Kinds of the object's maps that are gone, or whose code is another."""
+    from runtime.verifier.uses import Difference
+
+    found: dict[str, Difference] = {}
     for made in owner.maps.values():
         try:
             now = registry.map_kind(made.kind.id)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -16,7 +18,7 @@ from runtime import Catalogue, State
 from runtime.errors import InputError, MapError, UnsupportedError, VerificationError
 from runtime.native import memory, native
 from runtime.spec import Arg, ArgType, ContextField, Extension, Helper, Prototype, Registry
-from tests.support.objects import EXAMPLES
+from tests.support.objects import EXAMPLES, tool
 from xdp.extension import CORE_EXTENSION
 
 FOLDER = EXAMPLES / "sample_extension"
@@ -228,6 +230,40 @@ def test_a_native_may_be_mended(catalogue: Catalogue, loaded: runtime.LoadedObje
 @native
 def _other_size(key_size: int, value_size: int, max_entries: int, flags: int, cpus: int) -> int:
     return 16 + 8 * max_entries
+
+
+TWO = """
+#include "sample_helpers.h"
+#include <bpf/bpf_helpers.h>
+SEC("sample") int grades(struct sample_context *ctx) { return bpf_sample_grade(ctx->kind) > 3; }
+SEC("sample") int shares(struct sample_context *ctx) { return bpf_sample_share(ctx->kind, 50) > 3; }
+char _license[] SEC("license") = "MIT";
+"""
+
+
+def test_each_program_of_an_object_follows_for_itself(catalogue: Catalogue, hook: SampleHook, tmp_path: Path) -> None:
+    """A prototype that one program uses does not keep another one away, attached or only verified."""
+    (tmp_path / "two.c").write_text(TWO)
+    machine = f"/usr/include/{os.uname().machine}-linux-gnu"
+    command = [tool("clang-19"), "-O2", "-g", "-target", "bpf", "-mcpu=v3", "-idirafter", machine, f"-I{FOLDER}"]
+    subprocess.run([*command, "-c", str(tmp_path / "two.c"), "-o", str(tmp_path / "two.o")], check=True)
+    grade = next(each.prototype for each in EXTENSION.helpers if each.name == "sample_grade")
+    changed = _helper("sample_grade", prototype=replace(grade, returns=(0, 8)))
+    with runtime.load(tmp_path / "two.o", registry=catalogue.registry) as loaded:
+        hook.attach(loaded.program("shares"))
+        grades = hook.attach(loaded.program("grades"))
+        assert hook.fire(b"").ran == ("shares", "grades")
+        catalogue.withdraw("sample")
+        change = catalogue.register(changed)
+        assert change.resumed == ("shares",)
+        assert len(change.refused) == 1
+        assert hook.fire(b"").ran == ("shares",)
+        assert hook.fire(b"").absent[0][0] == "grades"
+        catalogue.withdraw("sample")
+        assert catalogue.register(EXTENSION).resumed == ("shares", "grades")
+        grades.detach()
+        catalogue.withdraw("sample")
+        assert catalogue.register(changed).resumed == ("shares",)
 
 
 def test_live_maps_are_not_handed_to_other_code(
