@@ -61,7 +61,7 @@ def _copy_out(body: int, room: int, at: int, env: int, keep: int, out: int, capa
         if word & BUSY:
             break
         size = word & SIZE_MASK
-        if at + length_of(size) > end:
+        if at + length_of(size) > end or length_of(size) > room:
             store64(cursor, at)
             return -EIO
         if word & DISCARDED == 0:

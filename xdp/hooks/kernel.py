@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from runtime.engine.bpf import KernelMap
     from runtime.loader import Program
     from runtime.maps import Map
-    from xdp.events import Event
 
 __all__ = ["KERNEL_LONGEST", "KERNEL_SHORTEST", "KernelHook"]
 
