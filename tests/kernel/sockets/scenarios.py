@@ -61,7 +61,7 @@ def _change(
 ) -> Row:
     """Of rewrite.c: what becomes of an address (port 0: of any port)."""
     address, new_port = to
-    what = bool(address) | bool(new_port) << 1 | bool(source) << 2
+    what = bool(address) | (new_port is not None) << 1 | bool(source) << 2
     key = struct.pack("=II", _number(way), port) + _ip(host)
     value = struct.pack("=II", what, new_port or 0) + _ip(address or "::") + _ip(source or "::")
     return ("changes", key, value)
@@ -250,6 +250,26 @@ _PLAIN: Final = (
         object="observe",
         attach=("connect4",),
         script="process\nuser 65533\nname another\ntcp4 a\nconnect a 10.9.0.2 7001\ntold a\n",
+        watched=("seen",),
+    ),
+    Scenario(
+        name="see the calls of children and threads",
+        object="observe",
+        attach=("connect4", "bind4"),
+        script=(
+            "process\ntcp4 a\nchild bind a 10.9.0.1 6001\nthread connect a 10.9.0.2 7001\ntold a\n"
+            "tcp4 b\nchild connect b 10.9.0.2 7002\ntold b\n"
+        ),
+        watched=("seen",),
+    ),
+    Scenario(
+        name="see connections to any address",
+        object="observe",
+        attach=("connect4", "connect6", "sendmsg4", "sendmsg6"),
+        script=(
+            "tcp6 a\nbind a :: 6001\nlisten a\ntcp4 b\nconnect b 0.0.0.0 6001\npeername b\ntcp6 c\nconnect c :: 6001\npeername c\n"
+            "udp6 d\nsendto d :: 6001\nudp4 e\nsendto e 0.0.0.0 6001\nudp6 f\nconnect f :: 6001\npeername f\n"
+        ),
         watched=("seen",),
     ),
     Scenario(
@@ -476,6 +496,23 @@ _REWRITTEN: Final = (
             _change("recvmsg6", "::ffff:10.9.0.2", 7002, to=("::ffff:10.9.0.9", 54)),
         ),
         script="udp6 a\nsendto a ::ffff:10.9.0.9 53\nrecvfrom a\nsendto a ::ffff:10.9.0.2 7001\nrecvfrom a\n",
+    ),
+    Scenario(
+        name="redirect to where nothing can go",
+        object="rewrite",
+        attach=("connect4", "sendmsg4", "sendmsg6"),
+        maps=(
+            _change("connect4", "10.9.0.2", 7001, to=("198.51.100.1", None)),
+            _change("connect4", "10.9.0.2", 7002, to=(None, 0)),
+            _change("sendmsg4", "10.9.0.2", 7001, to=("198.51.100.1", None)),
+            _change("sendmsg4", "10.9.0.2", 7002, to=(None, 0)),
+            _change("sendmsg6", "fd09::2", 7001, to=("::ffff:10.9.0.2", None)),
+            _change("sendmsg6", "fd09::2", 7002, to=(None, 0)),
+        ),
+        script=(
+            "tcp4 a\nconnect a 10.9.0.2 7001\nconnect a 10.9.0.2 7002\nudp4 b\nsendto b 10.9.0.2 7001\nsendto b 10.9.0.2 7002\n"
+            "udp6 c\nsendto c fd09::2 7001\nsendto c fd09::2 7002\n"
+        ),
     ),
     Scenario(
         name="choose the source of datagrams",

@@ -16,6 +16,7 @@ import select
 import socket
 import struct
 import sys
+import threading
 from collections.abc import Callable
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -239,6 +240,26 @@ def _process(_: str = "") -> str:
     return f"process {os.getpid()}"
 
 
+def _child(*words: str) -> str:
+    """VERB WORDS: carried out by a child, which shares the sockets."""
+    ours, theirs = os.pipe()
+    process = os.fork()
+    if not process:
+        os.write(theirs, _result(list(words)).encode())
+        os._exit(0)
+    os.waitpid(process, 0)
+    return os.read(ours, 512).decode()
+
+
+def _thread(*words: str) -> str:
+    """VERB WORDS: carried out by another thread."""
+    results: list[str] = []
+    thread = threading.Thread(target=lambda: results.append(_result(list(words))))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
 _VERBS: dict[str, Callable[..., str]] = {
     "connect": _connect,
     "connect-short": _connect_short,
@@ -265,21 +286,26 @@ _VERBS: dict[str, Callable[..., str]] = {
     "user": _user,
     "name": _name,
     "process": _process,
+    "child": _child,
+    "thread": _thread,
 }
+
+
+def _result(line: list[str]) -> str:
+    verb, *words = line
+    try:
+        return _open(words[0], verb) if verb in _KINDS else _VERBS[verb](*words)
+    except TimeoutError:
+        return "nothing"
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, f"errno {error.errno}")
 
 
 def main() -> None:
     """Carry out the lines of standard input."""
     _name("traffic")
     for line in sys.stdin.read().splitlines():
-        verb, *words = line.split()
-        try:
-            result = _open(words[0], verb) if verb in _KINDS else _VERBS[verb](*words)
-        except TimeoutError:
-            result = "nothing"
-        except OSError as error:
-            result = errno.errorcode.get(error.errno or 0, str(error))
-        sys.stdout.write(f"{line} → {result}\n")
+        sys.stdout.write(f"{line} → {_result(line.split())}\n")
     sys.stdout.flush()
     os._exit(0)  # sockets that are tidied up ask for their names once more
 
