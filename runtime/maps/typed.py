@@ -147,6 +147,8 @@ def _encode_untyped(value: Any, size: int, what: str) -> bytes:
         if len(value) != size:
             raise InputError(f"{what}: {len(value)} bytes, not {size}")
         return bytes(value)
+    if size == 0:
+        raise InputError(f"{what}: {value!r} for a map that has none")
     packed = address_bytes(value, size)
     if packed is not None:
         return packed

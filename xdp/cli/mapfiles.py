@@ -27,6 +27,8 @@ def fill_maps(maps: Mapping[str, Map], assignments: Iterable[tuple[str, str]]) -
             raise InputError(
                 f"--map {name}={path}: the object has no map {name!r}; there is {', '.join(maps) or 'none'}"
             )
+        if found.kind.value_is == "event":
+            raise InputError(f"--map {name}={path}: map {name!r} holds events, which only programs write")
         entries = _read(path)
         if not isinstance(entries, list):
             raise InputError(f'{path}: expected an array of {{"key": …, "value": …}}')

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.errors import VerificationError
+from runtime.errors import InputError, VerificationError
 from runtime.loader import load
 from tests.support.captures import OWN
 from tests.support.commands import run, run_json
@@ -169,3 +169,14 @@ def test_a_program_with_events_is_verified_and_replayed(tmp_path: Path) -> None:
     assert run_json("verify", str(path))[0]["accepted"]
     for engine in ("jit", "interpreter"):
         assert run("replay", str(path), str(MIXED), "--engine", engine).returncode == 0
+
+
+def test_events_are_not_filled_in(tmp_path: Path) -> None:
+    """A file of elements for a map of events is the user's mistake, as an index is."""
+    path, entries = tmp_path / "tell.o", tmp_path / "elements.json"
+    path.write_bytes(compile_c(EVENTS))
+    entries.write_text('[{"key": 1, "value": 2}]')
+    done = run("replay", str(path), str(MIXED), "--map", f"events={entries}")
+    assert (done.returncode, "holds events, which only programs write" in done.stderr) == (3, True)
+    with open_c(EVENTS) as loaded, pytest.raises(InputError, match="for a map that has none"):
+        loaded.maps["events"][1] = 2
