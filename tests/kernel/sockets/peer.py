@@ -12,6 +12,7 @@ import socket
 import struct
 import sys
 from collections import deque
+from contextlib import suppress
 
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50
 
@@ -66,7 +67,8 @@ def main(ports: list[str]) -> None:
     while True:
         for descriptor, _ in poller.poll():
             each, is_stream = doors[descriptor]
-            (_answer_stream if is_stream else _answer_datagram)(each)
+            with suppress(OSError):  # the caller may have gone
+                (_answer_stream if is_stream else _answer_datagram)(each)
 
 
 if __name__ == "__main__":
