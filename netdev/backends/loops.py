@@ -2,7 +2,7 @@
 
 Not here: the loops. `reference.py` has them in plain Python, as the oracle of tests and the default; whoever has a
 compiler hands in faster ones. Both sides share a *job*: a record of 64-bit words, some of them addresses in this
-process. The layouts of rings are those of <linux/if_packet.h> (TPACKET_V3), that of an offload is struct
+process. The layouts of rings are those of <linux/if_packet.h> (TPACKET_V3; Gather: TPACKET_V2), that of an offload is struct
 virtio_net_hdr of <linux/virtio_net.h>, little-endian.
 """
 
@@ -18,9 +18,11 @@ __all__ = [
     "HEADER_SIZE",
     "SCRATCH",
     "SLOT_DATA",
+    "SLOT_TAG",
     "Call",
     "Collect",
     "Deliver",
+    "Gather",
     "Loops",
     "Offload",
     "Segmentation",
@@ -35,6 +37,10 @@ SLOT_DATA: Final = 48
 """Where the header and the frame begin in a slot of a ring that is sent from: behind struct tpacket3_hdr."""
 SCRATCH: Final = 2048
 """Frames up to this size are copied behind their header and written at once; longer ones are gathered by the kernel."""
+
+
+SLOT_TAG: Final = 24
+"""Where a slot that was received into has the tag that was taken out of its frame: 16 bits, then 16 bits of its type."""
 
 
 _CALLS: Final = {"aarch64": (63, 64, 66, 206)}.get(platform.machine(), (0, 1, 20, 44))
@@ -53,6 +59,7 @@ class Status(IntEnum):
     """Bits of a status word, of a block and of a frame received (`status`), and values for a slot to be sent."""
 
     USER = 1 << 0
+    COPY = 1 << 1
     VLAN_VALID = 1 << 4
     TPID_VALID = 1 << 6
     AVAILABLE = 0
@@ -108,6 +115,34 @@ class Collect(IntEnum):
     LEFT = 88
     AT = 96
     CUT = 104
+
+
+class Gather(IntEnum):
+    """Offsets of the words of a gathering: frames of a ring of slots (TPACKET_V2) go into arrays, each as soon as it is there.
+
+    DESCRIPTOR: the socket, which never waits; frames larger than a slot are read from it. RING: SLOTS of SLOT_SIZE bytes. ROOM bytes at
+    BUFFER for what is read, MOST for one of them. BUDGET and the arrays are those of Collect; offsets count from BASE, an address
+    below all frames. In and out, all 0 at first: HELD: slots that were given back to the kernel, BEGUN: that were read,
+    since the ring began. CUT: as in Collect.
+    """
+
+    DESCRIPTOR = 0
+    RING = 8
+    SLOTS = 16
+    SLOT_SIZE = 24
+    BUFFER = 32
+    ROOM = 40
+    MOST = 48
+    BASE = 56
+    BUDGET = 64
+    OFFSETS = 72
+    CAPLENS = 80
+    LENGTHS = 88
+    TIMESTAMPS = 96
+    OFFLOADS = 104
+    HELD = 112
+    BEGUN = 120
+    CUT = 128
 
 
 class Send(IntEnum):
@@ -185,7 +220,7 @@ Loop = Callable[[int], int]
 class Loops:
     """The loops. Each takes the address of a job and returns a number of frames.
 
-    collect(Collect), take(Take) → those now in the arrays. What is common to both: a VLAN tag that the device took out is
+    collect(Collect), gather(Gather), take(Take) → those now in the arrays. What is common to them: a VLAN tag that the device took out is
     in the frame again. A checksum that its sender left to be finished is finished, except where the frame is to be
     segmented: then its offload is the address of its header, which otherwise is 0.
 
@@ -196,6 +231,7 @@ class Loops:
     """
 
     collect: Loop
+    gather: Loop
     send: Loop
     take: Loop
     deliver: Loop

@@ -2,7 +2,7 @@
 
 Not here: loops over frames, which whoever has a compiler hands in as `Loops`; what an interface is (interface.py).
 
-Two sockets. The receiving one has a ring of blocks: the kernel closes a block when it is full or a millisecond old, so
+Two sockets. The receiving one has a ring of slots (slots.py) or of blocks: the kernel closes a block when it is full or a millisecond old, so
 a frame waits up to that long, and the number of blocks is how many milliseconds a reader may be late. It has no ring to
 send from, and so also sends what is larger than a slot. The sending one has a ring of slots. Both speak virtio_net_hdr: it
 says where a checksum is unfinished and which frames are to be cut into segments, and a header whose length
@@ -27,6 +27,7 @@ from netdev.backends.columns import MOST_FRAMES, Columns, describe
 from netdev.backends.interface import ETHERNET_HEADER, Link, refusal
 from netdev.backends.loops import Collect, Loops, Send
 from netdev.backends.reference import REFERENCE
+from netdev.backends.slots import SlotRing
 from netdev.capture import Job, address_of
 from netdev.errors import InterfaceError
 from netdev.port import FrameBatch, PortState, PortStatistics
@@ -96,11 +97,10 @@ class PacketPort:
         The blocks of those that were given out before go back to the kernel. Raises InterfaceError when closed.
         """
         self._check()
-        job = self._receiving.job
-        job[Collect.BUDGET] = min(budget, MOST_FRAMES)
-        count = self._loops.collect(job.address)
+        ring = self._receiving.ring
+        count = ring.take(self._loops, budget)
         self._received += count
-        return self._receiving.columns.batch(count)
+        return ring.columns.batch(count)
 
     def transmit(self, batch: FrameBatch, selection: NDArray[np.uint32]) -> int:
         """Copy the frames at these indices into the ring and send them.
@@ -124,9 +124,9 @@ class PacketPort:
         return self._receiving.socket.fileno()
 
     def wait(self, seconds: float) -> bool:
-        """Until the kernel has closed a block or the interface went down or away; raises InterfaceError when closed."""
+        """Until there are frames or the interface went down or away; raises InterfaceError when closed."""
         self._check()
-        if self._receiving.job[Collect.LEFT]:
+        if self._receiving.ring.pending():
             return True
         happened = self._poll.poll(max(seconds, 0) * 1000)
         if happened and happened[0][1] & select.POLLERR:
@@ -143,7 +143,7 @@ class PacketPort:
             transmitted=sent[Send.TRANSMITTED],
             refused=sent[Send.REFUSED],
             too_long=sent[Send.TOO_LONG],
-            cut=self._receiving.job[Collect.CUT],
+            cut=self._receiving.ring.cut,
         )
 
     def state(self) -> PortState:
@@ -173,7 +173,7 @@ class PacketPort:
         with self._counting:
             if not self._closed:
                 data = self._receiving.socket.getsockopt(_PACKET, _STATISTICS, 12)
-                self._lost += struct.unpack("=III", data)[1]
+                self._lost += struct.unpack_from("=II", data)[1]
 
     def _look(self) -> None:
         mtu = self._link.mtu()
@@ -197,18 +197,12 @@ class _Ring:
 
 
 @final
-class _Receiving:
-    """The socket that is received from, bound to the interface, its ring and the job over it."""
+class _BlockRing:
+    """The ring of blocks of a socket (TPACKET_V3), and the job over it."""
 
-    def __init__(
-        self, link: Link, made: socket.socket, *, promisc: bool, mute: bool, block_size: int, blocks: int
-    ) -> None:
-        self.socket = made
-        self._promisc = promisc
+    def __init__(self, made: socket.socket, block_size: int, blocks: int) -> None:
         made.setsockopt(_PACKET, _VERSION, _TPACKET_V3)
         made.setsockopt(_PACKET, _VNET_HDR, 1)
-        made.setsockopt(_PACKET, _IGNORE_OUTGOING, 1)
-        made.setsockopt(_PACKET, _QDISC_BYPASS, 1)
         frames = block_size // _FRAME_SIZE * blocks
         geometry = struct.pack("=7I", block_size, blocks, _FRAME_SIZE, frames, _RETIRE_MS, 0, 0)
         made.setsockopt(_PACKET, _RX_RING, geometry)
@@ -219,6 +213,34 @@ class _Receiving:
         self.job[Collect.BLOCK_SIZE] = block_size
         self.job[Collect.BLOCKS] = blocks
         self.columns.put(self.job, Collect)
+
+    def take(self, loops: Loops, budget: int) -> int:
+        """Collect; returns how many frames there are."""
+        self.job[Collect.BUDGET] = min(budget, MOST_FRAMES)
+        return loops.collect(self.job.address)
+
+    @property
+    def cut(self) -> int:
+        """Frames of which only the beginning was there."""
+        return self.job[Collect.CUT]
+
+    def pending(self) -> bool:
+        """Whether frames of a block are left."""
+        return self.job[Collect.LEFT] != 0
+
+
+@final
+class _Receiving:
+    """The socket that is received from, bound to the interface, and its ring."""
+
+    def __init__(
+        self, link: Link, made: socket.socket, ring: _BlockRing | SlotRing, *, promisc: bool, mute: bool
+    ) -> None:
+        self.socket = made
+        self.ring = ring
+        self._promisc = promisc
+        made.setsockopt(_PACKET, _IGNORE_OUTGOING, 1)
+        made.setsockopt(_PACKET, _QDISC_BYPASS, 1)
         _enlarge(made)
         if promisc:
             made.setsockopt(_PACKET, _ADD_MEMBERSHIP, struct.pack(_ADDRESS, link.ifindex, _PROMISCUOUS, 0, b""))
@@ -243,7 +265,7 @@ class _Receiving:
                 mreq = struct.pack(_ADDRESS, ifindex, _PROMISCUOUS, 0, b"")
                 self.socket.setsockopt(_PACKET, _DROP_MEMBERSHIP, mreq)
         self.socket.close()
-        del self.columns
+        del self.ring.columns
 
 
 @final
@@ -288,6 +310,7 @@ def open_packet(
     fanout: int | None = None,
     promisc: bool = False,
     mute: bool = False,
+    prompt: bool = False,
     block_size: int = 1 << 17,
     blocks: int = 512,
 ) -> PacketPort:
@@ -295,7 +318,8 @@ def open_packet(
 
     Ports of one process that are opened with the same `fanout`, a number below 65,536, share the interface's frames: those of
     one flow go to one port. `promisc` takes frames to other stations as well, as long as the port is open. `mute` receives nothing
-    until `listen` is called. The ring has `blocks`
+    until `listen` is called. `prompt` gives each frame out as soon as it has come, and fewer of them a second; without it, a
+    millisecond later. Without it, the ring has `blocks`
     of `block_size` bytes, a power of two of at least 128 KiB. An interface that is down can be opened. Raises
     InterfaceError: no such interface, not Ethernet, not permitted, no memory.
     """
@@ -308,7 +332,8 @@ def open_packet(
             made = [undo.enter_context(socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)) for _ in range(2)]
             link = Link(name, made[0])
             link.address()  # first: other errors would hide that it is no Ethernet
-            receiving = _Receiving(link, made[0], promisc=promisc, mute=mute, block_size=block_size, blocks=blocks)
+            ring = SlotRing(made[0], link.mtu() or 0) if prompt else _BlockRing(made[0], block_size, blocks)
+            receiving = _Receiving(link, made[0], ring, promisc=promisc, mute=mute)
             if fanout is not None:
                 made[0].setsockopt(_PACKET, _FANOUT, fanout)
             port = PacketPort(link, receiving, _Sending(link, made[1], made[0]), loops)

@@ -19,9 +19,11 @@ from netdev.backends.loops import (
     HEADER_SIZE,
     SCRATCH,
     SLOT_DATA,
+    SLOT_TAG,
     Call,
     Collect,
     Deliver,
+    Gather,
     Loops,
     Offload,
     Segmentation,
@@ -144,18 +146,52 @@ def _collect(address: int) -> int:
 def _received(at: int) -> tuple[int, int, int]:
     """The address, size and offload of the frame that a struct tpacket3_hdr describes, its tag put back."""
     status = _get("<I", at + _FRAME_STATUS)
-    frame = at + _get("<H", at + 24)
-    caplen = _get("<I", at + 12)
+    tag = _get("<H", at + 36), _get("<I", at + 32) & 0xFFFF
+    return _restored(at + _get("<H", at + 24), _get("<I", at + 12), status, tag)
+
+
+def _restored(frame: int, caplen: int, status: int, known: tuple[int, int]) -> tuple[int, int, int]:
+    """The address, size and offload of a frame with its tag (type, value) put back; there is room before its header."""
     header = frame - HEADER_SIZE
     if status & Status.VLAN_VALID and caplen >= _ETHERNET - 2:
-        kind = _get("<H", at + 36) if status & Status.TPID_VALID else _TAGS[0]
-        tag = struct.pack(">HH", kind, _get("<I", at + 32) & 0xFFFF)
+        tag = struct.pack(">HH", known[0] if status & Status.TPID_VALID else _TAGS[0], known[1])
         before = bytes(_memory(header, HEADER_SIZE)), bytes(_memory(frame, _ETHERNET - 2))
         header, frame, caplen = header - _VLAN, frame - _VLAN, caplen + _VLAN
         _memory(header, HEADER_SIZE + _ETHERNET + 2)[:] = before[0] + before[1] + tag
         for field in (Offload.HEADER, Offload.CHECKSUM_START):
             _put("<H", header + field, (_get("<H", header + field) + _VLAN) % (1 << 16))
     return frame, caplen, _settle(header, frame, caplen)
+
+
+def _gather(address: int) -> int:
+    job = _Job(address, Gather)
+    ring, size, slots = job[Gather.RING], job[Gather.SLOT_SIZE], job[Gather.SLOTS]
+    while job[Gather.HELD] < job[Gather.BEGUN]:
+        _put("<I", ring + job[Gather.HELD] % slots * size, 0)
+        job[Gather.HELD] += 1
+    done = used = 0
+    while done < job[Gather.BUDGET] and job[Gather.BEGUN] - job[Gather.HELD] < slots:
+        at = ring + job[Gather.BEGUN] % slots * size
+        status, length, caplen = struct.unpack("<III", _memory(at, 12))
+        if not status & Status.USER:
+            break
+        frame = at + _get("<H", at + 12)
+        if status & Status.COPY:
+            if used + job[Gather.MOST] > job[Gather.ROOM]:
+                break
+            header = job[Gather.BUFFER] + used + _VLAN
+            caplen = _system(Call.READ, job[Gather.DESCRIPTOR], header, job[Gather.MOST] - _VLAN) - HEADER_SIZE
+            used += (_VLAN + HEADER_SIZE + max(caplen, 0) + 15) & -16
+            frame = header + HEADER_SIZE
+        job[Gather.BEGUN] += 1
+        if caplen < length:
+            job[Gather.CUT] += 1
+            continue
+        tag = _get("<H", at + SLOT_TAG + 2), _get("<H", at + SLOT_TAG)
+        frame, caplen, offload = _restored(frame, caplen, status, tag)
+        job.emit(done, frame - job[Gather.BASE], caplen, _get("<I", at + 16) * _SECOND + _get("<I", at + 20), offload)
+        done += 1
+    return done
 
 
 def _settle(header: int, frame: int, size: int) -> int:
@@ -387,5 +423,5 @@ def _deliver(address: int) -> int:
     return count
 
 
-REFERENCE: Final = Loops(collect=_collect, send=_send, take=_take, deliver=_deliver)
+REFERENCE: Final = Loops(collect=_collect, gather=_gather, send=_send, take=_take, deliver=_deliver)
 """Loops that need no compiler: some tens of microseconds a frame."""

@@ -40,13 +40,12 @@ _MASK16: Final = 0xFFFF
 
 
 @native
-def tag(at: int, frame: int, status: int) -> int:
-    """Put the tag that the device took out of the frame of a struct tpacket3_hdr back; the frame then begins 4 before."""
+def tag(frame: int, kind: int, value: int, status: int) -> int:
+    """Put the tag that the device took out of a frame back; the frame then begins 4 before. `value` and `kind`: as the kernel gives them."""
     header = frame - HEADER_SIZE
     memmove(header - 4, header, HEADER_SIZE + 12)
-    kind = bswap16(load16(at + 36)) if status & Status.TPID_VALID != 0 else _TAG_8100
-    store16(frame + 8, kind)
-    store16(frame + 10, bswap16(load32(at + 32)))
+    store16(frame + 8, bswap16(kind) if status & Status.TPID_VALID != 0 else _TAG_8100)
+    store16(frame + 10, bswap16(value))
     store16(header - 4 + Offload.HEADER, load16(header - 4 + Offload.HEADER) + 4)
     store16(header - 4 + Offload.CHECKSUM_START, load16(header - 4 + Offload.CHECKSUM_START) + 4)
     return 0

@@ -12,6 +12,7 @@ from netdev.backends import Loops
 from runtime.native import Library, library
 from xdp.natives.compiled import Compiled
 from xdp.natives.rings import collect, send
+from xdp.natives.slots import gather
 from xdp.natives.taps import deliver, take
 
 __all__ = ["LOOPS", "make_ready"]
@@ -19,11 +20,12 @@ __all__ = ["LOOPS", "make_ready"]
 
 @cache
 def _library() -> Library:
-    return library((collect, deliver, send, take))
+    return library((collect, deliver, gather, send, take))
 
 
 LOOPS: Final = Loops(
     collect=Compiled(collect, _library),
+    gather=Compiled(gather, _library),
     send=Compiled(send, _library),
     take=Compiled(take, _library),
     deliver=Compiled(deliver, _library),

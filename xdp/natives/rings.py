@@ -114,7 +114,7 @@ def collect(job: int) -> int:
         status = load32(at + _FRAME_STATUS)
         frame = at + load16(at + 24)
         if unlikely(status & Status.VLAN_VALID) != 0 and caplen >= 12:
-            tag(at, frame, status)
+            tag(frame, load16(at + 36), load16(at + 32), status)
             frame -= 4
             caplen += 4
         _emit(job, done, at, frame, caplen, settle(frame - HEADER_SIZE, frame, caplen))

@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,9 +39,13 @@ def wired() -> Iterator[Pair]:
         yield made
 
 
-def test_frames_arrive_byte_by_byte(wired: Pair) -> None:
+both = pytest.mark.parametrize("prompt", [False, True], ids=["blocks", "slots"])
+
+
+@both
+def test_frames_arrive_byte_by_byte(wired: Pair, prompt: bool) -> None:
     """Every size that the interface allows goes from port to port; others are counted."""
-    sender, receiver = opened(wired.client), opened(wired.host, promisc=True)
+    sender, receiver = opened(wired.client), opened(wired.host, promisc=True, prompt=prompt)
     sizes = [14, 15, 59, 60, 61, 1000, 1513, 1514]
     batch = pack([*map(frame, sizes), frame(13), b"", frame(1515), frame(4000)])
     assert sender.transmit(batch, everything(batch)) == len(batch)
@@ -57,9 +62,10 @@ def test_frames_arrive_byte_by_byte(wired: Pair) -> None:
             port.receive(1)
 
 
-def test_a_batch_outlives_its_port(wired: Pair) -> None:
+@both
+def test_a_batch_outlives_its_port(wired: Pair, prompt: bool) -> None:
     """The memory of a batch stays while it is held, and nothing more is received into it once the port is closed."""
-    sender, receiver = opened(wired.client), opened(wired.host, promisc=True)
+    sender, receiver = opened(wired.client), opened(wired.host, promisc=True, prompt=prompt)
     batch = pack([frame(500)])
     sender.transmit(batch, everything(batch))
     assert receiver.wait(5)
@@ -101,10 +107,11 @@ def test_another_tool_sees_what_is_sent(wired: Pair, tmp_path: Path) -> None:
         assert [each for at in range(len(got)) if (each := got.frame(at)) != frame(64)] == frames
 
 
+@both
 @pytest.mark.parametrize("tags", TAGS, ids=bytes.hex)
-def test_tags_are_put_back(wired: Pair, tags: bytes) -> None:
+def test_tags_are_put_back(wired: Pair, tags: bytes, prompt: bool) -> None:
     """VLAN, priority and stacked tags are where they were, although the kernel takes the outer one out."""
-    sender, receiver = opened(wired.client), opened(wired.host, promisc=True)
+    sender, receiver = opened(wired.client), opened(wired.host, promisc=True, prompt=prompt)
     frames = [frame(size, tags) for size in (60, 1000, 1514)]
     batch = pack(frames)
     assert sender.transmit(batch, everything(batch)) == 3
@@ -113,10 +120,11 @@ def test_tags_are_put_back(wired: Pair, tags: bytes) -> None:
     receiver.close()
 
 
+@both
 @pytest.mark.parametrize("address", ["10.9.0.5", "fd09::5"])
-def test_checksums_are_complete(wired: Pair, tmp_path: Path, address: str) -> None:
+def test_checksums_are_complete(wired: Pair, tmp_path: Path, address: str, prompt: bool) -> None:
     """What a stack sends over a virtual link passes tshark's validation behind the port."""
-    receiver = opened(wired.host, promisc=True)
+    receiver = opened(wired.host, promisc=True, prompt=prompt)
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     wired.client.ip("neigh", "replace", address, "lladdr", "02:00:00:00:00:09", "dev", "eth0")
     with wired.client.entered(), socket.socket(family, socket.SOCK_DGRAM) as talker:
@@ -141,6 +149,56 @@ def _checksums(path: Path, frames: list[bytes]) -> list[str]:
         ["tshark", "-r", str(path), *checks, "-T", "fields", *fields], check=True, capture_output=True
     )
     return done.stdout.decode().split()
+
+
+def test_more_frames_than_slots_are_lost_and_counted(wired: Pair) -> None:
+    """A ring of slots that nobody empties gives out what it had room for, in order, and says how many it had not."""
+    sender, receiver = opened(wired.client), opened(wired.host, promisc=True, prompt=True)
+    batch = pack([each.to_bytes(4, "big").rjust(64, b"\2") for each in range(1024)])
+    sent = 0
+    for _ in range(40):
+        sent += sender.transmit(batch, everything(batch))
+    assert sent == 40 * 1024
+    got = gather(receiver, at_least(1 << 15), seconds=5)
+    assert [int.from_bytes(each[-4:], "big") for each in got] == [at % 1024 for at in range(len(got))]
+    lost = receiver.statistics().lost
+    assert lost > 0
+    assert len(got) + lost >= sent
+    sender.close()
+    receiver.close()
+
+
+def test_frames_larger_than_a_slot_come_whole_and_in_order(wired: Pair) -> None:
+    """A stack's super-frames are read beside the ring; nothing of a stream is missing or out of place."""
+    receiver = opened(wired.host, promisc=True, prompt=True)
+    listener = wired.host.call(lambda: socket.create_server(("10.9.0.2", 7000)))
+    caller = wired.client.call(lambda: socket.create_connection(("10.9.0.2", 7000)))
+    served, _ = listener.accept()
+    payload = bytes(at * 31 & 0xFF for at in range(1 << 20))
+    thread = threading.Thread(target=caller.sendall, args=(payload,))
+    thread.start()
+    got = 0
+    while got < len(payload):
+        got += len(served.recv(1 << 16))
+    thread.join()
+    stream = bytearray(len(payload))
+    first = None
+    longest = 0
+    for each in gather(receiver, lambda _found: False, seconds=1):
+        if each[12:14] != b"\x08\0" or each[23] != 6 or int.from_bytes(each[36:38], "big") != 7000:
+            continue
+        head = 34 + (each[46] >> 4) * 4
+        number = int.from_bytes(each[38:42], "big")
+        data = each[head : 14 + int.from_bytes(each[16:18], "big")]
+        first = number + 1 if first is None else first  # the first is the SYN
+        at = number - first & 0xFFFFFFFF
+        if data:
+            stream[at : at + len(data)] = data
+        longest = max(longest, len(each))
+    for each in (served, caller, listener, receiver):
+        each.close()
+    assert longest > 1 << 14
+    assert bytes(stream) == payload
 
 
 def test_flows_are_shared(wired: Pair) -> None:

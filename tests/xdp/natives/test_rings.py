@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netdev.backends import HEADER_SIZE, REFERENCE, Collect, Deliver, Loops, Send, Take
+from netdev.backends import HEADER_SIZE, REFERENCE, Collect, Deliver, Gather, Loops, Send, Take
 from netdev.capture import Job, address_of
 from netdev.port import FrameBatch, pack
 from xdp.natives import LOOPS
@@ -126,6 +126,63 @@ def test_blocks_are_collected_alike(blocks: list[list[_Frame]], budgets: list[in
     """Frames, offloads, finished checksums, tags put back and blocks given back are the same, whatever the budget."""
     ring = [_block(entries) for entries in blocks]
     assert _collected(LOOPS, ring, budgets) == _collected(REFERENCE, ring, budgets)
+
+
+_SLOT = 512
+
+
+def _slot(each: _Frame, *, copied: bool) -> bytes:
+    """A slot as the kernel fills it; of a frame that is copied, it holds only the beginning."""
+    status = each.status & ~2 | (2 if copied else 0)
+    data = each.data[:20] if copied else each.data
+    length = len(each.data) + (0 if copied else each.lost)
+    head = struct.pack("<IIIHHII", status, length, len(data), 76, 90, *each.time)
+    head += struct.pack("<HH", each.tag[0], each.tag[1])
+    return (head.ljust(66, b"\xee") + each.header + data).ljust(_SLOT, b"\xdd")
+
+
+def _gathered(
+    loops: Loops,
+    ends: tuple[socket.socket, socket.socket],
+    ring: list[tuple[_Frame, bool]],
+    budgets: list[int],
+    room: int,
+) -> list[object]:
+    ours, theirs = ends
+    _messages(ours)
+    for each, copied in ring:
+        if copied:
+            theirs.send(each.header + each.data)
+    memory = np.frombuffer(
+        bytearray(b"".join(_slot(each, copied=copied) for each, copied in ring) + bytes(2048)), np.uint8
+    )
+    base = address_of(memory)
+    job = Job(Gather)
+    job[Gather.DESCRIPTOR], job[Gather.RING] = ours.fileno(), base
+    job[Gather.SLOTS], job[Gather.SLOT_SIZE] = len(ring), _SLOT
+    job[Gather.BUFFER], job[Gather.ROOM], job[Gather.MOST] = base + _SLOT * len(ring), room, 400
+    job[Gather.BASE] = base - 64
+    arrays = _columns(job, Gather, 64)
+    seen: list[object] = []
+    for budget in budgets:
+        job[Gather.BUDGET] = budget
+        count = loops.gather(job.address)
+        offloads = [int(each) - base if each else 0 for each in arrays[4][:count]]
+        seen += [count, job[Gather.CUT], [column[:count].tolist() for column in arrays[:4]], offloads, memory.tobytes()]
+    return seen
+
+
+@many
+@given(
+    st.lists(st.tuples(frames, st.booleans()), min_size=1, max_size=6),
+    st.lists(st.integers(0, 4), min_size=1, max_size=6),
+    st.sampled_from([400, 800, 2048]),
+)
+def test_slots_are_gathered_alike(
+    ends: tuple[socket.socket, socket.socket], ring: list[tuple[_Frame, bool]], budgets: list[int], room: int
+) -> None:
+    """The same of a ring of slots, and of frames larger than those, which are read while there is room for them."""
+    assert _gathered(LOOPS, ends, ring, budgets, room) == _gathered(REFERENCE, ends, ring, budgets, room)
 
 
 @dataclass(frozen=True)
