@@ -75,7 +75,7 @@ def system(number: int, *words: object) -> int:
 @final
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """A held call (struct seccomp_notif); `arguments` are unsigned words."""
+    """A held call (struct seccomp_notif); `arguments` are unsigned words, `id` is signed, as jobs have it."""
 
     id: int
     tid: int
@@ -85,7 +85,7 @@ class Notification:
     @classmethod
     def parse(cls, data: bytes | memoryview) -> Notification:
         """From NOTIFICATION_SIZE bytes."""
-        id_, tid, _, call, _, _, *arguments = struct.unpack_from("=QIIiIQ6Q", data)
+        id_, tid, _, call, _, _, *arguments = struct.unpack_from("=qIIiIQ6Q", data)
         return cls(id_, tid, call, tuple(arguments))
 
     @property
@@ -111,7 +111,7 @@ def receive(listener: int, buffer: int) -> int:
 def answer(listener: int, call: int, result: int, flags: int = 0) -> int:
     """Let a held call return `result`, or fail with that errno when it is negative; ENOENT (minus): the caller is gone."""
     error = min(result, 0)
-    data = ctypes.create_string_buffer(struct.pack("=QqiI", call, max(result, 0), error, flags), 24)
+    data = ctypes.create_string_buffer(struct.pack("=qqiI", call, max(result, 0), error, flags), 24)
     return system(Own.IOCTL, listener, _SEND, data)
 
 
@@ -122,7 +122,7 @@ def is_valid(listener: int, call: int) -> bool:
 
 def add_descriptor(listener: int, call: int, descriptor: int, *, cloexec: bool) -> int:
     """Give the caller a duplicate of our descriptor, whose number is what its call returns; an errno with a minus."""
-    data = struct.pack("=QIIII", call, _ADD_AND_SEND, descriptor, 0, os.O_CLOEXEC if cloexec else 0)
+    data = struct.pack("=qIIII", call, _ADD_AND_SEND, descriptor, 0, os.O_CLOEXEC if cloexec else 0)
     return system(Own.IOCTL, listener, _ADD_DESCRIPTOR, ctypes.create_string_buffer(data, 24))
 
 
