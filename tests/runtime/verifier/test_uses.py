@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,14 @@ from runtime.spec import (
     FieldKind,
     Helper,
     KernelStruct,
+    MapKind,
+    MapOp,
     MapSpec,
     ProgramSpec,
     ProgramType,
     Prototype,
     Registry,
+    ReturnType,
     Subprogram,
 )
 from runtime.verifier import VerifiedProgram, verify
@@ -192,3 +195,107 @@ def test_a_native_helper_takes_only_the_maps_of_its_row() -> None:
     assert _verified(TEXT, extension)
     with pytest.raises(VerificationError, match=r"bpf_mapped does not take a map of type array, which 'row' is"):
         _verified(TEXT.replace("table", "row"), extension)
+
+
+PROMISED = {
+    ProgramType: {"returns", "legacy_packet_loads", "refuses", "context"},
+    ContextLayout: {"region", "region_max", "region_writable", "region_in_helpers", "fields"},
+    MapKind: {
+        "id", "name", "per_cpu", "bounded_array", "value_is", "fixed_key_size", "fixed_value_size", "program_writable",
+        "verified_only", "struct", "acquires", "ops", "changed_by",
+    },
+}  # fmt: skip
+"""What of a row a proof takes for granted."""
+
+NOT_PROMISED = {
+    ProgramType: {
+        *(
+            "name",
+            "linux_type",
+            "driver",
+            "origin_driver",
+            "verdicts",
+            "face",
+            "natives",
+            "attach",
+        ),  # no matter of safety
+        *("helpers", "prototypes", "attach_types"),  # by the helper that is called, by the way of attachment
+    },
+    ContextLayout: {"name", "size", "record_size"},  # fields have their places
+    MapKind: {"size", "init", "next_key", "fill", "snapshot", "define", "face", "natives"},  # code, and what it makes
+}
+
+
+@pytest.mark.parametrize("row", PROMISED, ids=lambda row: row.__name__)
+def test_every_field_of_a_row_is_decided_on(row: type) -> None:
+    """A field that is new in a row is either a part of what proofs rely on, or said not to be."""
+    assert {each.name for each in fields(row)} == PROMISED[row] | NOT_PROMISED[row]
+    assert not PROMISED[row] & NOT_PROMISED[row]
+
+
+CHANGES = {
+    ProgramType: {"returns": (0, 1), "legacy_packet_loads": True, "refuses": ("bpf_timer",)},
+    ContextLayout: {"region": "other", "region_max": 9, "region_writable": True, "region_in_helpers": False},
+    MapKind: {
+        "name": "other", "per_cpu": True, "bounded_array": True, "value_is": "map", "fixed_key_size": 4,
+        "fixed_value_size": 4, "program_writable": False, "verified_only": True, "struct": "sock", "acquires": True,
+        "ops": {}, "changed_by": {MapOp.UPDATE: frozenset({"x"})},
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "name", "value"), [(row, *each) for row, changes in CHANGES.items() for each in changes.items()]
+)
+def test_a_change_of_what_is_promised_is_seen(row: type, name: str, value: object) -> None:
+    """Each field alone."""
+    if row is ProgramType:
+        lines = _changed(program_types=_type(**{name: value}))
+    elif row is ContextLayout:
+        lines = _changed(program_types=_type(context=replace(LAYOUT, **{name: value})))
+    else:
+        lines = _changed(map_kinds=(replace(CORE_MAP_KINDS[0], **{name: value}), *CORE_MAP_KINDS[1:]))
+    assert len(lines) == 1, lines
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("size", 2), ("reads", (2,)), ("writes", (4,)), ("record_offset", 1), ("record_size", 4), ("from_start", True),
+        ("kind", FieldKind.RESERVED), ("attach_types", ("x",)), ("offset", 1),
+    ],
+)  # fmt: skip
+def test_a_change_of_a_field_is_seen(name: str, value: object) -> None:
+    """Every part of a context field, so long as it keeps its name."""
+    lines = _changed(program_types=_fields(replace(FIELDS[0], **{name: value}), *FIELDS[1:]))
+    assert [each.startswith("context field thing.used has changed") for each in lines] == [True]
+    assert {each.name for each in fields(ContextField)} == {
+        "name", "offset", "size", "kind", "reads", "writes", "record_offset", "record_size", "attach_types", "from_start",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"args": ()},
+        {"args": (Arg(ArgType.ANYTHING, nullable=True),)},
+        {"args": (Arg(ArgType.ANYTHING, writes=True),)},
+        {"ret": ReturnType.VOID},
+        {"packet_access": True},
+        {"invalidates_packet": True},
+        {"gpl_only": True},
+        {"acquires": True},
+        {"casts": True},
+        {"struct": "sock"},
+        {"locks": True},
+        {"unlocks": True},
+        {"returns": (0, 1)},
+        {"at_most": 1},
+    ],
+    ids=str,
+)
+def test_a_change_of_a_prototype_is_seen(changes: dict[str, object]) -> None:
+    """Every part of a prototype."""
+    prototype = replace(NUMBER.prototype, **changes)
+    lines = _changed(helpers=(replace(NUMBER, prototype=prototype), MAPPED))
+    assert any(each.startswith("helper bpf_number has changed") for each in lines)
