@@ -133,7 +133,7 @@ def replay(
     frames in all. Raises UnsupportedError for programs that no frames run, CaptureError, VerificationError, and OSError for outputs that cannot be written.
     """
     paths = [captures] if isinstance(captures, str | Path) else list(captures)
-    bare = program.program if isinstance(program, XdpProgram) else program
+    bare = _bare(program)
     require_frames(bare)
     wanted = engine or bare.owner.engine
     with ExitStack() as stack:
@@ -150,6 +150,12 @@ def replay(
         for sink in sinks:
             sink.finish()
         return tally.report(bare, paths, wanted, elapsed, source.damage)
+
+
+def _bare(program: Any) -> Program:
+    """The program itself; of faces of other types, too, which are refused by name then."""
+    found: Program = getattr(program, "program", program)
+    return found
 
 
 def _sinks(

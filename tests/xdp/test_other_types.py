@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,3 +51,18 @@ def test_no_packet_is_a_witness_for_another_type(installed: dict[str, str], tmp_
     assert "REJECTED  returns" in done.stdout
     assert "by execution" not in done.stdout
     assert done.stdout.count("not confirmed: no frame is the input of programs of type sample") == 3
+
+
+def test_a_program_about_socket_calls_says_where_it_runs(tmp_path: Path) -> None:
+    """Frames do not run it, and the line names the command that does; its effects are told without a packet."""
+    firewall = str(EXAMPLES / "sockets" / "connect_firewall.o")
+    names = json.loads(run("-j", "verify", firewall).stdout)
+    name = names[0]["program"]
+    done = run("replay", firewall, MIXED, "--prog", name)
+    assert done.returncode == 3
+    (line,) = done.stderr.splitlines()
+    assert line.endswith(
+        "a hook of its own runs it, and frames do not; xdpsim run attaches it to the calls of a command"
+    )
+    assert "packet" not in run("verify", firewall).stdout
+    assert not list(tmp_path.iterdir())

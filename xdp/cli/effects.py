@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from runtime.spec import MapSpec
+from runtime.spec import FieldKind, MapSpec
 from runtime.verifier import VerifiedProgram
 
 __all__ = ["document", "sentence"]
@@ -52,7 +52,9 @@ def sentence(verified: VerifiedProgram) -> str:
         )
         if holds
     ]
-    parts = [f"{' and '.join(packet)} the packet" if packet else "leaves the packet alone"]
+    what = verified.program_type.context.region
+    has_packet = any(each.kind is FieldKind.REGION for each in verified.program_type.context.fields)
+    parts = [f"{' and '.join(packet)} the {what}"] if packet else [f"leaves the {what} alone"] if has_packet else []
     written = _names(verified.maps, facts.maps_written)
     read = [name for name in _names(verified.maps, facts.maps) if name not in written]
     parts += [f"writes {', '.join(written)}"] if written else []

@@ -17,13 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BatchResult", "Hook", "Result", "XdpProgram", "hook_on", "may_write", "require_frames"]
 
+_ABOUT_SOCKETS = ("bind", "cgroup_sock_addr", "sock_ops")
+
 
 def require_frames(program: Program) -> None:
     """Raises UnsupportedError for programs that nothing here runs, and for those that another hook runs."""
     program.require_driver()
     if program.type.driver is not drive:
         what = f"program {program.name!r} is of type {program.type.name}"
-        raise UnsupportedError(f"{what}: a hook of its own runs it, and frames do not")
+        hint = "; xdpsim run attaches it to the calls of a command" if program.type.name in _ABOUT_SOCKETS else ""
+        raise UnsupportedError(f"{what}: a hook of its own runs it, and frames do not{hint}")
 
 
 def hook_on(
