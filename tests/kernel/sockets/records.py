@@ -56,6 +56,7 @@ def line() -> Iterator[Pair]:
         assert peer.stdout.readline() == "ready\n"
         try:
             yield ends
+            assert peer.poll() is None, "the peer ended"
         finally:
             peer.kill()
             peer.wait()
