@@ -6,30 +6,17 @@ Not here: several programs, and calls of live processes.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 from netdev.interpose import SocketCall, SocketEvent
 from runtime.errors import UnsupportedError
 from xdp.hooks.sockets import SocketCallDescription, SocketHook, host_and_port
-from xdp.sockets import Room, Verdict
+from xdp.sockets import NOT_LINUX, Room, Verdict, calls_of, way_of
 
 if TYPE_CHECKING:
     from runtime.loader import Program
 
-__all__ = ["CALLS", "SockAddrProgram", "SockAddrResult"]
-
-CALLS: Final = {
-    "bind": SocketCall.BIND,
-    "connect": SocketCall.CONNECT,
-    "sendmsg": SocketCall.SENDMSG,
-    "recvmsg": SocketCall.RECVMSG,
-    "getpeername": SocketCall.GETPEERNAME,
-    "getsockname": SocketCall.GETSOCKNAME,
-    "recv_accept": SocketCall.ACCEPTED,
-    "listen": SocketCall.LISTEN,
-    "connect_authorization": SocketCall.CONNECT_AUTHORIZATION,
-}
-"""By the last part of the names of attach types."""
+__all__ = ["SockAddrProgram", "SockAddrResult"]
 
 
 @final
@@ -71,14 +58,13 @@ class SockAddrProgram:
     @property
     def call(self) -> SocketCall:
         """What the program is about; raises UnsupportedError for a way that no call leads to (AF_UNIX)."""
-        attach = self.program.type.attach
-        name = attach.name if attach else ""
-        found = next((each for end, each in CALLS.items() if name.endswith(f"_{end}") and "unix" not in name), None)
-        if "connect_authorization" in name:
-            found = SocketCall.CONNECT_AUTHORIZATION
-        if found is None:
-            raise UnsupportedError(f"program {self.name!r} is attached to {name}: it is verified, and no call leads there")
-        return found
+        calls = calls_of(self.program.type)
+        if not calls:
+            way = way_of(self.program.type)
+            raise UnsupportedError(
+                f"program {self.name!r} is attached to {way}: it is verified, and no call leads there"
+            )
+        return calls[0]
 
     def run(
         self, description: SocketCallDescription | None = None, *, engine: str | None = None, **words: Any
@@ -96,7 +82,8 @@ class SockAddrProgram:
         for word in (Room.RETVAL, Room.REDIRECT_SIZE):
             _store(event, word, 0)
         returned = self._hooks[wanted].run(event)
-        linux = self.program.type.attach is not None and self.program.type.attach.returns != (0, 2)
+        attach = self.program.type.attach
+        linux = attach is not None and attach.linux < NOT_LINUX
         address, port = host_and_port(event.address)
         size = _load(event, Room.REDIRECT_SIZE)
         return SockAddrResult(

@@ -3,27 +3,44 @@
 Not here: the calls themselves (netdev.interpose), and running one program over one event (xdp.hooks).
 """
 
+from xdp.sockets.chain import MOST, Attached, Attachments, Capability, Parameter, Rules
 from xdp.sockets.contexts import BIND_CONTEXT, SOCK_ADDR_CONTEXT, SOCK_OPS_CONTEXT, BindMd, SockAddr, SockOps
+from xdp.sockets.decide import Rule, Scope
 from xdp.sockets.helpers import REDIRECT_HELPERS
 from xdp.sockets.layout import Room, Word
+from xdp.sockets.policy import Count, SocketPolicy
 from xdp.sockets.programs import NOT_LINUX, SOCKET_PROGRAM_TYPES, SOCKET_SECTIONS
 from xdp.sockets.verdicts import BindAction, Outcome, SockOp, Verdict
+from xdp.sockets.ways import calls_of, family_of, way_of
 
 __all__ = [
     "BIND_CONTEXT",
+    "MOST",
     "NOT_LINUX",
     "REDIRECT_HELPERS",
     "SOCKET_PROGRAM_TYPES",
     "SOCKET_SECTIONS",
     "SOCK_ADDR_CONTEXT",
     "SOCK_OPS_CONTEXT",
+    "Attached",
+    "Attachments",
     "BindAction",
     "BindMd",
+    "Capability",
+    "Count",
     "Outcome",
+    "Parameter",
     "Room",
+    "Rule",
+    "Rules",
+    "Scope",
     "SockAddr",
     "SockOp",
     "SockOps",
+    "SocketPolicy",
     "Verdict",
     "Word",
+    "calls_of",
+    "family_of",
+    "way_of",
 ]

@@ -11,7 +11,19 @@ import socket
 from typing import Final
 
 from netdev.interpose import Event, Own, SocketCall
-from runtime.native import load16, load32, load64, memcpy, memzero, native, stack_alloc, store8, store32, store64, syscall
+from runtime.native import (
+    load16,
+    load32,
+    load64,
+    memcpy,
+    memzero,
+    native,
+    stack_alloc,
+    store8,
+    store32,
+    store64,
+    syscall,
+)
 from runtime.spec import Arg, ArgType, Helper, NativeFunction, Prototype
 from xdp.sockets.layout import LONGEST_REDIRECT, Room, Word
 

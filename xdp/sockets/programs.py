@@ -55,8 +55,7 @@ _ADDED_WAYS: Final = tuple(
 
 
 def _linux(name: str, number: int, returns: tuple[int, int]) -> AttachType:
-    extra = _REDIRECTS if name in ("cgroup_inet4_connect", "cgroup_inet6_connect") else frozenset[int]()
-    return AttachType(name=name, linux=number, helpers=helper_numbers(_TYPE, name) | extra, returns=returns)
+    return AttachType(name=name, linux=number, helpers=helper_numbers(_TYPE, name) | _REDIRECTS, returns=returns)
 
 
 def _added(name: str, number: int) -> AttachType:

@@ -18,10 +18,17 @@ from runtime.loader import program_type
 from runtime.spec import ContextField, ContextLayout, FieldKind, ProgramSpec, ProgramType, Section
 from xdp.extension import CORE_EXTENSION, LINUX_EXTENSION, XDP_EXTENSION, default_registry
 from xdp.linux import LINUX_HELPER_ROWS, LINUX_MAP_KINDS, LINUX_PROGRAM_TYPES, LINUX_SECTIONS, helper_numbers
+from xdp.sockets import NOT_LINUX, SOCKET_PROGRAM_TYPES, SOCKET_SECTIONS
 
+KINDS = (*LINUX_PROGRAM_TYPES, *(each for each in SOCKET_PROGRAM_TYPES if each.linux_type is not None))
+SECTIONS = (*LINUX_SECTIONS, *SOCKET_SECTIONS)
 BTF = "/sys/kernel/btf/vmlinux"
-LAYOUTS = {each.context.name + each.name: each.context for each in LINUX_PROGRAM_TYPES}
-TYPES = [pytest.param(each, id=each.name) for each in LINUX_PROGRAM_TYPES]
+LAYOUTS = {
+    f"{each.context.name} {each.name} {way.name if way else ''}": each.attached(way.name if way else "").context
+    for each in (*KINDS, *SOCKET_PROGRAM_TYPES)
+    for way in each.attach_types or (None,)
+}
+TYPES = [pytest.param(each, id=each.name) for each in KINDS]
 IN_BTF = ("__sk_buff", "bpf_sock", "bpf_sock_addr", "bpf_sock_ops")
 POINTERS = (FieldKind.REGION, FieldKind.REGION_END, FieldKind.REGION_META)
 
@@ -94,11 +101,13 @@ def test_numbers_are_those_of_the_kernel() -> None:
     """Program types and attach types have the numbers that the kernel's enumerations give them."""
     types = {each["name"]: each["val"] for each in _kernel_types()["ENUM", "bpf_prog_type"]["values"]}
     ways = {each["name"]: each["val"] for each in _kernel_types()["ENUM", "bpf_attach_type"]["values"]}
-    for kind in LINUX_PROGRAM_TYPES:
+    for kind in KINDS:
         assert types[f"BPF_PROG_TYPE_{kind.name.upper()}"] == kind.linux_type
         for way in kind.attach_types:
             if way.name == "kprobe":
                 assert way.linux == 0
+            elif way.linux >= NOT_LINUX:
+                assert f"BPF_{way.name.upper()}" not in ways
             else:
                 assert ways.get(f"BPF_{way.name.upper()}", way.linux) == way.linux
 
@@ -128,7 +137,7 @@ def test_helpers_are_known(kind: ProgramType) -> None:
 def test_all_helpers_of_linux_are_registered_once() -> None:
     """The registry has all 211, and those that run here are not shadowed."""
     registry = default_registry()
-    assert sorted(each.id for each in registry.helpers) == list(range(1, 212))
+    assert sorted(each.id for each in registry.helpers if each.id < NOT_LINUX) == list(range(1, 212))
     runs = {each.id for extension in (CORE_EXTENSION, XDP_EXTENSION) for each in extension.helpers}
     assert not runs & {each.id for each in LINUX_EXTENSION.helpers}
     assert len({each.name for each in LINUX_HELPER_ROWS}) == len(LINUX_HELPER_ROWS)
@@ -148,7 +157,7 @@ def test_helper_sets_differ_by_attach_type() -> None:
     assert 64 not in helper_numbers("cgroup_sock_addr")
 
 
-@pytest.mark.parametrize("row", LINUX_SECTIONS, ids=[each.prefix for each in LINUX_SECTIONS])
+@pytest.mark.parametrize("row", SECTIONS, ids=[each.prefix for each in SECTIONS])
 def test_sections_are_those_of_libbpf(row: Section) -> None:
     """A section means what libbpf takes it for, where it knows the name."""
     library = ctypes.util.find_library("bpf")
