@@ -125,7 +125,12 @@ class Events:
         return [*self._ahead, *(event for index in self._all for event in self._read_all(index))]
 
     def __len__(self) -> int:
-        return sum(not event.lost for event in self.peek())
+        count = sum(not event.lost for event in self._ahead)
+        for index in self._all:
+            cursor = ctypes.c_uint64(0)
+            while chunk := self._chunk(index, keep=True, cursor=cursor):
+                count += sum(kind == RecordType.SAMPLE for kind, *_ in _heads(chunk))
+        return count
 
     @property
     def lost(self) -> int:
@@ -187,20 +192,22 @@ class Events:
         while found := self._read(index, keep=True, cursor=cursor):
             yield from found
 
-    def _read(
-        self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None, room: int = _CHUNK
-    ) -> list[Event]:
-        """One chunk of a slot; with `keep` from the cursor on, which moves."""
+    def _read(self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None) -> list[Event]:
+        """The events of one chunk."""
+        return list(_unpacked(self._chunk(index, keep=keep, cursor=cursor)))
+
+    def _chunk(self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None, room: int = _CHUNK) -> bytes:
+        """As many records of a slot as fit, packed; with `keep` from the cursor on, which moves."""
         cursor = ctypes.c_uint64(0) if cursor is None else cursor
         buffer = ctypes.create_string_buffer(room)
         out, at = ctypes.addressof(buffer), ctypes.addressof(cursor)
         with memory.registered(out, room, buffer), memory.registered(at, 8, cursor):
             size = self._map.call(self._drain, out, room, index, at, int(keep))
         if size < -_ERRNO_MAX:
-            return self._read(index, keep=keep, cursor=cursor, room=-size)
+            return self._chunk(index, keep=keep, cursor=cursor, room=-size)
         if size < 0:
             raise MapError(f"map {self._map.name!r}: its ring is damaged", errno=-size)
-        return list(_unpacked(buffer.raw[:size]))
+        return ctypes.string_at(out, size)
 
 
 def events_of(raw: Map) -> Events:
@@ -211,12 +218,19 @@ def events_of(raw: Map) -> Events:
     return face
 
 
-def _unpacked(data: bytes) -> Iterator[Event]:
-    """The events of a buffer that a native has filled."""
+def _heads(data: bytes) -> Iterator[tuple[int, ...]]:
+    """Of each event in a chunk: type, size, position, time, CPU, index, and where its data begins."""
     at = 0
     while at < len(data):
-        kind, size, position, stamp, cpu, index = _HEAD.unpack_from(data, at)
+        head = _HEAD.unpack_from(data, at)
         at += HEAD
+        yield *head, at
+        at += head[1] + 7 & ~7
+
+
+def _unpacked(data: bytes) -> Iterator[Event]:
+    """The events of a chunk."""
+    for kind, size, position, stamp, cpu, index, at in _heads(data):
         lost = stamp if kind == RecordType.LOST else 0
         yield Event(
             data=data[at : at + size],
@@ -226,4 +240,3 @@ def _unpacked(data: bytes) -> Iterator[Event]:
             time=0 if lost else stamp,
             lost=lost,
         )
-        at += size + 7 & ~7
