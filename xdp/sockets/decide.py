@@ -156,13 +156,10 @@ def _is_of_interest(record: int) -> int:
     call = load64(record + Event.CALL)
     protocol = load64(record + Event.PROTOCOL)
     if call == SocketCall.SENDMSG or call == SocketCall.RECVMSG:  # noqa: PLR1714 - natives have no tuples
-        if protocol != _UDP and protocol != _UDP_LITE:  # noqa: PLR1714
-            return 0
-    elif call == SocketCall.BIND and (protocol == _ICMP or protocol == _ICMP6):  # noqa: PLR1714
+        return 1 if protocol == _UDP or protocol == _UDP_LITE else 0  # noqa: PLR1714
+    if call == SocketCall.BIND and (protocol == _ICMP or protocol == _ICMP6):  # noqa: PLR1714, SIM109
         return 0
-    elif load64(record + Event.TYPE) == _RAW:
-        return 0
-    return 1
+    return 0 if load64(record + Event.TYPE) == _RAW else 1
 
 
 @native

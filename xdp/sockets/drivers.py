@@ -104,7 +104,7 @@ def _put_end(address: int, ip4: int, ip6: int) -> int:
 
 @native
 def _fill_socket(record: int) -> int:
-    """struct bpf_sock; its address."""
+    """Fill a struct bpf_sock; its address."""
     at = record + Room.SOCKET
     memzero(at, _SOCKET_SIZE)
     store32(at + _BOUND_IF, load64(record + Event.BOUND_IF))

@@ -13,7 +13,6 @@ from typing import Final
 from netdev.interpose import Event, Own, SocketCall
 from runtime.native import (
     load16,
-    load32,
     load64,
     memcpy,
     memzero,
