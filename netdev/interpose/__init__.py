@@ -15,6 +15,7 @@ from netdev.interpose.record import EVENT_ROOM, EVENT_SIZE, SOCKADDR_SIZE, Event
 
 if TYPE_CHECKING:
     from netdev.interpose.child import Child
+    from netdev.interpose.coverage import Coverage
     from netdev.interpose.reference import REFERENCE
     from netdev.interpose.supervisor import Supervisor
 
@@ -45,7 +46,12 @@ __all__ = [
     "Supervisor",
 ]
 
-_HOMES: Final = {"Child": "child", "REFERENCE": "reference", "Supervisor": "supervisor"}
+_HOMES: Final = {
+    "Child": "child",
+    "Coverage": "coverage",
+    "REFERENCE": "reference",
+    "Supervisor": "supervisor",
+}
 
 
 def __getattr__(name: str) -> Any:
