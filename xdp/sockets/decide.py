@@ -156,7 +156,7 @@ def _is_of_interest(record: int) -> int:
     call = load64(record + Event.CALL)
     protocol = load64(record + Event.PROTOCOL)
     if call == SocketCall.SENDMSG or call == SocketCall.RECVMSG:  # noqa: PLR1714 - natives have no tuples
-        return 1 if protocol == _UDP or protocol == _UDP_LITE else 0  # noqa: PLR1714
+        return 1 if protocol == _UDP or protocol == _UDP_LITE else 0  # noqa: PLR1714, SIM109
     if call == SocketCall.BIND and (protocol == _ICMP or protocol == _ICMP6):  # noqa: PLR1714, SIM109
         return 0
     return 0 if load64(record + Event.TYPE) == _RAW else 1
@@ -283,7 +283,7 @@ def _run(record: int, entry: int, env: int) -> int:
         leave_bind(record, result)
         return result
     result = zext32(call_entry(start, enter_sock_addr(record, env), env))
-    leave_sock_addr(record, env)
+    leave_sock_addr(record)
     return result
 
 

@@ -210,7 +210,7 @@ def _leave_source(record: int, ctx: int) -> int:
 
 
 @native
-def leave_sock_addr(record: int, env: int) -> int:
+def leave_sock_addr(record: int) -> int:
     """What the program wrote into the context, into the record; nothing where programs only read."""
     call = load64(record + Event.CALL)
     ctx = record + Room.CONTEXT
@@ -231,7 +231,7 @@ def leave_sock_addr(record: int, env: int) -> int:
 def drive_sock_addr(record: int, env: int) -> int:
     """Run a program about addresses over an event record; what it returned."""
     result = zext32(call_program(enter_sock_addr(record, env), env))
-    leave_sock_addr(record, env)
+    leave_sock_addr(record)
     return result
 
 
