@@ -9,6 +9,7 @@ import ctypes
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from errno import EINVAL
 from struct import Struct
@@ -79,8 +80,8 @@ class Events:
 
     def __iter__(self) -> Iterator[Any]:
         """Values that are there now, and those that come meanwhile."""
-        while self._ahead or self._read_ahead():
-            yield from self._taken_ahead()
+        while found := self._kept() or self._read_some():
+            yield from self._one_by_one(found)
 
     def poll(self, timeout: float | None = None) -> list[Any]:
         """All values that are there; else wait for some, `timeout` seconds at most (None: as long as it takes)."""
@@ -89,15 +90,14 @@ class Events:
     def follow(self, timeout: float | None = None) -> Iterator[Any]:
         """Values as they come, until none came for `timeout` seconds."""
         while found := self.wait(timeout):
-            self._ahead.extend(found)
-            yield from self._taken_ahead()
+            yield from self._one_by_one(found)
 
     def take(self, *, indices: Iterable[int] | None = None) -> list[Event]:
         """Records that are there, of all slots or of some."""
         chosen = self._all if indices is None else tuple(indices)
-        found = [self._ahead.popleft() for _ in range(len(self._ahead))]
-        self._ahead.extend(event for event in found if event.index not in chosen)
-        found = [event for event in found if event.index in chosen]
+        kept = self._kept()
+        self._ahead.extend(event for event in kept if event.index not in chosen)
+        found = [event for event in kept if event.index in chosen]
         for index in chosen:
             for _ in range(self._chunks):
                 found += (chunk := self._read(index, keep=False))
@@ -169,20 +169,28 @@ class Events:
         padded = self._map.spec.kind != _RINGBUF and 0 < spare < _PADDING
         return event.data[: self.type.size] if spare == 0 or padded else None
 
-    def _read_ahead(self) -> bool:
-        """Take a chunk of the first slot that has something; whether there was any."""
-        for index in self._all:
-            found = self._read(index, keep=False)
-            if found:
-                self._ahead.extend(found)
-                return True
-        return False
+    def _kept(self) -> list[Event]:
+        """What a loop that was left had taken ahead."""
+        found: list[Event] = []
+        with suppress(IndexError):
+            while True:
+                found.append(self._ahead.popleft())
+        return found
 
-    def _taken_ahead(self) -> Iterator[Any]:
-        while self._ahead:
-            event = self._ahead.popleft()
-            if not event.lost:
-                yield self.value(event)
+    def _read_some(self) -> list[Event]:
+        """A chunk of the first slot that has something."""
+        return next((found for index in self._all if (found := self._read(index, keep=False))), [])
+
+    def _one_by_one(self, found: Iterable[Event]) -> Iterator[Any]:
+        """Their values; when the loop is left, the rest is kept."""
+        rest = deque(found)
+        try:
+            while rest:
+                event = rest.popleft()
+                if not event.lost:
+                    yield self.value(event)
+        finally:
+            self._ahead.extendleft(reversed(rest))
 
     def _word(self, address: int) -> int:
         return self._map.arena.word(address - self._map.address)
