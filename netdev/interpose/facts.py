@@ -20,7 +20,18 @@ from netdev.interpose.decisions import Fact
 from netdev.interpose.record import SOCKADDR_SIZE, Event, SocketEvent
 from netdev.interpose.system import Notification, system, thread_pidfd
 
-__all__ = ["INET", "Caller", "Rights", "SocketKind", "fill_ends", "fill_socket", "kind_of", "name_of", "tcp_state"]
+__all__ = [
+    "INET",
+    "Caller",
+    "Rights",
+    "SocketKind",
+    "cookie_of",
+    "fill_ends",
+    "fill_socket",
+    "kind_of",
+    "name_of",
+    "tcp_state",
+]
 
 INET: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -204,6 +215,11 @@ def fill_socket(event: SocketEvent, descriptor: int, kind: SocketKind, needs: in
         event[Event.STATE] = tcp_state(descriptor) if kind.ignores_names else 0
     if needs & Fact.ENDS:
         fill_ends(event, descriptor)
+
+
+def cookie_of(descriptor: int) -> int:
+    """The number that the kernel gave the socket."""
+    return max(_option(descriptor, _SO_COOKIE, 8), 0)
 
 
 def tcp_state(descriptor: int) -> int:

@@ -37,6 +37,7 @@ __all__ = ["Context", "GoneError", "Held", "JobMemory", "RefusedError", "family_
 
 _REFUSALS: Final = (-errno.EACCES, -errno.EPERM)
 _ESTABLISHED: Final = 1
+_LATER: Final = (SocketCall.ESTABLISHED_ACTIVE, SocketCall.CLOSED)
 _UNDER_WAY: Final = (-errno.EINPROGRESS, -errno.EINTR, -RESTART)
 _NO_TIMEOUT: Final = bytes(16)
 
@@ -93,6 +94,9 @@ class Context(Protocol):
 
     def opened(self, event: SocketEvent, descriptor: int) -> None:
         """A connection was begun and its end is not known yet; the descriptor is the callee's from now on."""
+
+    def closes(self, event: SocketEvent, descriptor: int) -> None:
+        """A connection is open: its end is of interest."""
 
     def failed(self, sentence: str) -> None:
         """Note down what went wrong with a policy or a caller."""
@@ -284,19 +288,21 @@ class Held:
             self.context.failed(f"the policy failed after {self.event.call.name}: {error!r}")
 
     def happened(self, call: SocketCall, descriptor: int) -> None:
-        """Tell of something that nobody decides about."""
-        if call not in self.context.wants:
-            return
+        """Tell of a connection, which nobody decides about, and see to it that its end is told."""
         event = self.event
+        before = event[Event.CALL], event[Event.RESULT]
         event[Event.CALL] = call
         event[Event.RESULT] = 0
         fill_ends(event, descriptor)
-        self._log()
-        self._done(0)
+        self.context.closes(event, descriptor)
+        if call in self.context.wants:
+            self._log()
+            self._done(0)
+        event[Event.CALL], event[Event.RESULT] = before
 
     def connected(self, kind: SocketKind, result: int) -> None:
         """Tell of a connection that this call has opened, now or when it is open."""
-        if SocketCall.ESTABLISHED_ACTIVE not in self.context.wants or not kind.is_stream:
+        if self.context.wants.isdisjoint(_LATER) or not kind.is_stream:
             return
         if result >= 0 and tcp_state(self.socket) == _ESTABLISHED:
             self.happened(SocketCall.ESTABLISHED_ACTIVE, self.socket)

@@ -25,6 +25,7 @@ __all__ = ["accept", "receive_from", "receive_message", "receive_messages", "tel
 _MOST_DATA: Final = 1 << 20
 _MOST_MESSAGES: Final = 1024
 _TIMESPEC: Final = 16
+_LATER: Final = (SocketCall.ESTABLISHED_PASSIVE, SocketCall.CLOSED)
 
 
 def _write_address(call: Held, pointer: int, length_pointer: int, address: bytes) -> None:
@@ -74,7 +75,7 @@ def accept(call: Held, kind: SocketKind) -> None:
             raise RefusedError(call.interrupted(result, socket.SO_RCVTIMEO))
         try:
             if not kind.is_inet or _is_welcome(call, result, flags):
-                _hand_over(call, result, flags)
+                _hand_over(call, kind, result, flags)
                 return
         finally:
             os.close(result)
@@ -97,18 +98,18 @@ def _is_welcome(call: Held, connection: int, flags: int) -> bool:
     return True
 
 
-def _hand_over(call: Held, connection: int, flags: int) -> None:
+def _hand_over(call: Held, kind: SocketKind, connection: int, flags: int) -> None:
     address = name_of(connection, Own.GETPEERNAME)
     if call.event.address and SocketCall.ACCEPTED in call.context.wants:
         address = call.event.address
     _write_address(call, call.held.arguments[1], call.held.arguments[2], address)
+    if kind.is_inet and not call.context.wants.isdisjoint(_LATER):
+        call.happened(SocketCall.ESTABLISHED_PASSIVE, connection)
     cloexec = bool(flags & socket.SOCK_CLOEXEC)
     given = add_descriptor(call.context.listener, call.held.id, connection, cloexec=cloexec)
     if given == -errno.ENOENT:
         raise GoneError
     call.answer(given, sent=given >= 0)
-    if given >= 0:
-        call.happened(SocketCall.ESTABLISHED_PASSIVE, connection)
 
 
 def _is_wanted(kind: SocketKind, flags: int) -> bool:

@@ -21,11 +21,12 @@ from typing import Any, Final, Literal, Self, final
 
 from netdev.errors import InterfaceError
 from netdev.interpose.child import Child, start
+from netdev.interpose.coverage import Coverage, coverage
 from netdev.interpose.decisions import Action, Decision, Policy
 from netdev.interpose.identity import is_privileged
 from netdev.interpose.loops import InterposeLoops
 from netdev.interpose.program import program
-from netdev.interpose.record import Event, SocketEvent
+from netdev.interpose.record import Event, SocketCall, SocketEvent
 from netdev.interpose.reference import REFERENCE
 from netdev.interpose.system import prepare_nudges
 from netdev.interpose.watcher import Watcher
@@ -66,7 +67,7 @@ class Supervisor:
         self._closed = False
         self.failures: deque[str] = deque(maxlen=_MOST_FAILURES)
         self._counts: Counter[tuple[int, str, str]] = Counter()
-        self._watcher = Watcher()
+        self._watcher = Watcher(closings=SocketCall.CLOSED in self._orders.wants)
         self.wake = self._watcher.wake
 
     def run(
@@ -104,6 +105,14 @@ class Supervisor:
     def opened(self, workers: Workers, event: SocketEvent, descriptor: int) -> None:
         """workers.Host."""
         self._watcher.opened(workers, SocketEvent.copied(bytes(event.memory)), descriptor)
+
+    def closes(self, workers: Workers, event: SocketEvent, cookie: int) -> None:
+        """workers.Host."""
+        self._watcher.closes(workers, SocketEvent.copied(bytes(event.memory)), cookie)
+
+    def coverage(self) -> tuple[Coverage, ...]:
+        """What is enforced, what is refused and what is open."""
+        return coverage(self._orders.wants, privileged=is_privileged(), closings=self._watcher.tells_closings)
 
     def failed(self, sentence: str) -> None:
         """workers.Host: kept in `failures`, the newest thousand."""

@@ -13,6 +13,7 @@ import threading
 import time
 from typing import Final, final
 
+from netdev.interpose.closing import Closings
 from netdev.interpose.facts import Caller, tcp_state
 from netdev.interpose.held import JobMemory
 from netdev.interpose.loops import Job
@@ -47,10 +48,16 @@ class _Watched:
 class Watcher:
     """Runs until `close`. `wake` is an eventfd: whoever writes to it wants more workers."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, closings: bool) -> None:
+        """`closings`: the ends of connections are of interest."""
         self.wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._epoll = select.epoll()
         self._epoll.register(self.wake, select.EPOLLIN)
+        self._closings: Closings | None = None
+        if closings:
+            with contextlib.suppress(OSError):  # coverage says so
+                self._closings = Closings()
+                self._epoll.register(self._closings, select.EPOLLIN)
         self._groups: list[Workers] = []
         self._watched: dict[tuple[int, int], _Watched] = {}
         self._opening: dict[int, tuple[Workers, SocketEvent]] = {}
@@ -72,6 +79,16 @@ class Watcher:
             self._opening[descriptor] = (workers, event)
         self._epoll.register(descriptor, select.EPOLLOUT | select.EPOLLONESHOT)
 
+    @property
+    def tells_closings(self) -> bool:
+        """Whether the kernel tells of the ends of connections."""
+        return self._closings is not None
+
+    def closes(self, workers: Workers, event: SocketEvent, cookie: int) -> None:
+        """Tell the policy when this connection has ended."""
+        if self._closings is not None:
+            self._closings.expect(workers, event, cookie)
+
     def close(self) -> None:
         """End the thread."""
         self._ended = True
@@ -81,6 +98,8 @@ class Watcher:
             os.close(watched.pidfd)
         for descriptor in self._opening:
             os.close(descriptor)
+        if self._closings is not None:
+            self._closings.close()
         self._epoll.close()
         os.close(self.wake)
 
@@ -98,6 +117,8 @@ class Watcher:
                 os.eventfd_read(self.wake)
             for workers in self._groups:
                 workers.may_block()
+        elif self._closings is not None and descriptor == self._closings.fileno():
+            self._closings.ready()
         elif descriptor in self._opening:
             self._opened(descriptor)
 

@@ -10,12 +10,13 @@ import errno
 import mmap
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
 from netdev.interpose.decisions import Action, Decision, Policy
-from netdev.interpose.facts import fill_ends
+from netdev.interpose.facts import cookie_of, fill_ends
 from netdev.interpose.handling import handle, make_again
 from netdev.interpose.held import JobMemory
 from netdev.interpose.identity import is_privileged, take_off_rights
@@ -59,6 +60,9 @@ class Host(Protocol):
     def opened(self, workers: Workers, event: SocketEvent, descriptor: int) -> None:
         """A connection was begun; the descriptor is the host's from now on."""
 
+    def closes(self, workers: Workers, event: SocketEvent, cookie: int) -> None:
+        """The connection is open; its end is of interest."""
+
     def failed(self, sentence: str) -> None:
         """Something went wrong."""
 
@@ -68,7 +72,7 @@ def _bits(calls: frozenset[SocketCall]) -> int:
 
 
 _COLD: Final = frozenset(
-    {SocketCall.ESTABLISHED_ACTIVE, SocketCall.CONNECT_AUTHORIZATION}
+    {SocketCall.ESTABLISHED_ACTIVE, SocketCall.CONNECT_AUTHORIZATION, SocketCall.CLOSED}
 )  # a connect that is followed by these
 
 
@@ -137,6 +141,21 @@ class Workers:
         event[Event.CALL] = SocketCall.ESTABLISHED_ACTIVE
         event[Event.RESULT] = 0
         fill_ends(event, descriptor)
+        self.closes(event, descriptor)
+        if SocketCall.ESTABLISHED_ACTIVE not in self.wants:
+            return
+        self.events.append(bytes(event.memory[:EVENT_SIZE]))
+        self._done(event)
+
+    def closes(self, event: SocketEvent, descriptor: int) -> None:
+        """held.Context."""
+        if SocketCall.CLOSED in self.wants:
+            self.host.closes(self, event, cookie_of(descriptor))
+
+    def tell_closed(self, event: SocketEvent) -> None:
+        """closing.Listener."""
+        event[Event.CALL] = SocketCall.CLOSED
+        event[Event.TIME] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
         self.events.append(bytes(event.memory[:EVENT_SIZE]))
         self._done(event)
 

@@ -49,7 +49,7 @@ def test_accepted_connections_become_the_processes_own(loops: InterposeLoops) ->
     assert before.address[:8] == inet("127.0.0.1", port)[:8]
     assert (after.address, after.local) == (inet("127.0.0.1", own), inet("127.0.0.1", port))
     assert after.cookie not in {0, before.cookie}
-    assert [name for name, _ in policy.told] == ["ACCEPTED", "ESTABLISHED_PASSIVE"]
+    assert [name for name, _ in policy.told] == ["ESTABLISHED_PASSIVE", "ACCEPTED"]
 
 
 @BOTH
@@ -201,3 +201,30 @@ f = socket.socket(); f.setblocking(s.getblocking()); f.connect_ex(("127.0.0.1", 
     (event,) = ended.events
     assert (event.local, event.remote) == (inet("127.0.0.1", int(ended.out)), inet("127.0.0.1", port))
     assert event[Event.CALL] == C.ESTABLISHED_ACTIVE
+
+
+@BOTH
+def test_ends_of_connections_are_told(loops: InterposeLoops) -> None:
+    """CLOSED comes for the connecting and the accepting end, with their addresses, when the sockets are gone."""
+    code = """
+import socket, time
+s = socket.create_server(("127.0.0.1", 0)); c = socket.socket(); c.connect(s.getsockname()); a, peer = s.accept()
+print(s.getsockname()[1], peer[1], flush=True); c.close(); a.close(); time.sleep(0.5)
+"""
+    policy = Script(C.CLOSED)
+    ended = supervise(policy, loops, python(code))
+    listening, connecting = (inet("127.0.0.1", int(word)) for word in ended.out.split())
+    assert policy.told == [("CLOSED", 0)] * 2
+    assert {(event.local, event.remote) for event in ended.events} == {
+        (listening, connecting),
+        (connecting, listening),
+    }
+
+
+def test_coverage_says_what_holds() -> None:
+    """Every event and every way around has a row, whose status follows what the policy wants."""
+    with Supervisor(Script(C.CONNECT, C.CLOSED)) as supervisor:
+        rows = {row.what: row for row in supervisor.coverage()}
+    assert {rows[call.name.lower()].status for call in C if call not in {C.CONNECT, C.CLOSED}} == {"open"}
+    assert (rows["connect"].status, rows["closed"].status, rows["io_uring"].status) == ("enforced", "told", "refused")
+    assert rows["connect"].how == "connect, sendto, sendmsg, sendmmsg"
