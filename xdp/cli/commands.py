@@ -12,7 +12,7 @@ from typing import final
 
 from xdp.cli.map_rows import MAP_COMMANDS, map_words, program_words
 from xdp.cli.net_words import attach_words, detach_words, device_words, repair_words, show_words, top_words
-from xdp.cli.run_words import cgroup_words, link_words, run_words
+from xdp.cli.run_words import assignment, cgroup_words, link_words, run_words
 
 __all__ = ["COMMANDS", "Command"]
 
@@ -49,13 +49,6 @@ def _natural(text: str) -> int:
     return number
 
 
-def _assignment(text: str) -> tuple[str, str]:
-    name, separator, path = text.partition("=")
-    if not (name and separator and path):
-        raise ArgumentTypeError(f"{text!r} is not NAME=FILE")
-    return name, path
-
-
 def _replay(parser: ArgumentParser) -> None:
     add = parser.add_argument
     add("object", metavar="OBJECT", help="ELF object, or a .c file for clang")
@@ -75,7 +68,7 @@ def _replay(parser: ArgumentParser) -> None:
     add(
         "--map",
         metavar="NAME=FILE",
-        type=_assignment,
+        type=assignment,
         action="append",
         default=[],
         help="fill a map from JSON before the run",

@@ -84,7 +84,13 @@ class _Running:
         inherited = _inherited()
         relay = self.stack.enter_context(Relay())
         programs = self.stack.enter_context(
-            Programs.opened(arguments.attach, policy=arguments.policy, interpreter=arguments.interpreter)
+            Programs.opened(
+                arguments.attach,
+                policy=arguments.policy,
+                rules=arguments.rules,
+                maps=arguments.map,
+                interpreter=arguments.interpreter,
+            )
         )
         supervisor = self.stack.enter_context(
             Supervisor(programs.policy, on_error=arguments.on_error, loops=loops(interpreter=arguments.interpreter))

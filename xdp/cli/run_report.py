@@ -50,7 +50,13 @@ class Coverage:
             ("not enforced", self.untouched),
             ("refused", self.refused),
         )
-        return "; ".join(f"{name}: {', '.join(words)}" for name, words in rows if words)
+        return "; ".join(f"{name}: {', '.join(_paired(words))}" for name, words in rows if words)
+
+
+def _paired(words: tuple[str, ...]) -> list[str]:
+    """Where both families of a place are there, the place without a family."""
+    both = {word[:-1] for word in words if word[-1] == "4" and f"{word[:-1]}6" in words}
+    return list(dict.fromkeys(word[:-1] if word[:-1] in both and word[-1] in "46" else word for word in words))
 
 
 @final

@@ -5,10 +5,10 @@ Not here: the work.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
 from typing import Final
 
-__all__ = ["cgroup_words", "is_run", "link_words", "run_words", "without_command"]
+__all__ = ["assignment", "cgroup_words", "is_run", "link_words", "run_words", "without_command"]
 
 _RUN: Final = "run"
 _END: Final = "--"
@@ -50,6 +50,20 @@ def run_words(parser: ArgumentParser) -> None:
         default="deny",
         help="what becomes of a call that cannot be judged (default: deny)",
     )
+    add(
+        "--rules",
+        choices=("linux", "windows"),
+        default="linux",
+        help="whose order and merging hold where Linux and eBPF for Windows have the same place (default: linux)",
+    )
+    add(
+        "--map",
+        metavar="NAME=FILE",
+        type=assignment,
+        action="append",
+        default=[],
+        help="fill a map from JSON before the command runs",
+    )
     add("--log", metavar="FILE", help="a line for each call, and the account; -j: JSON lines")
     add("--kill-rest", action="store_true", help="end the processes that the command leaves behind, instead of waiting")
     add("--interpreter", action="store_true", help="without compiled code: starts sooner, each call takes longer")
@@ -58,6 +72,14 @@ def run_words(parser: ArgumentParser) -> None:
         "127: there is none. Its stdout is left alone: the account, and with -j a JSON line a call, go to stderr or --log."
     )
     parser.set_defaults(wrong=parser.error, command_line=None, stray=" (write -- before the command)")
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """NAME=FILE."""
+    name, separator, path = text.partition("=")
+    if not (name and separator and path):
+        raise ArgumentTypeError(f"{text!r} is not NAME=FILE")
+    return name, path
 
 
 def cgroup_words(parser: ArgumentParser) -> None:
