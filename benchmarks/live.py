@@ -119,13 +119,13 @@ def _kernel(line: Line, *, closed: bool) -> Iterator[_Standing]:
 
 
 @contextmanager
-def _ours(line: Line, backend: str, queues: int, *, closed: bool) -> Iterator[_Standing]:
+def _ours(line: Line, backend: str, queues: int, *, closed: bool, latency: str = "normal") -> Iterator[_Standing]:
     from xdp.live import attach
 
     with (
         line.middle.entered(),
         _on_cpu(_FILTER_CPU),  # threads inherit it
-        attach(_OBJECT, "a", mode="inline", peer="b", backend=backend, queues=queues) as link,
+        attach(_OBJECT, "a", mode="inline", peer="b", backend=backend, queues=queues, latency=latency) as link,
     ):
         if closed:
             link.maps["closed"].update(_CLOSED, bytes(8))
@@ -198,6 +198,7 @@ def _without_loss(line: Line, standing: _Standing, name: str, work: str, sender:
 _FILTERS: Final[Sequence[tuple[str, Callable[..., Any]]]] = (
     ("kernel, generic XDP", _kernel),
     ("xdpsim inline, afpacket", partial(_ours, backend="afpacket", queues=1)),
+    ("xdpsim inline, afpacket, low latency", partial(_ours, backend="afpacket", queues=1, latency="low")),
     ("xdpsim inline, afpacket, 2 queues", partial(_ours, backend="afpacket", queues=2)),
     ("xdpsim inline, libpcap", partial(_ours, backend="libpcap", queues=1)),
 )
@@ -239,7 +240,7 @@ def _scapy() -> LiveRow:
 
 def latencies(count: int) -> Iterator[LatencyRow]:
     """Round trips: a redirection in the kernel, the kernel's filter, ours."""
-    for name, stand in (("kernel, no filter", _plain), *_FILTERS[:2], _FILTERS[3]):
+    for name, stand in (("kernel, no filter", _plain), *_FILTERS[:3], _FILTERS[4]):
         with bump() as line, stand(line, closed=False):
             echo = _role(line.server, "echo")
             assert echo.stdout is not None

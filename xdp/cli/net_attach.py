@@ -71,6 +71,7 @@ def run(arguments: Namespace, output: Output) -> int:
         backend=arguments.backend,
         queues=arguments.queues,
         promisc=arguments.promisc,
+        latency=arguments.latency,
         dry_run=arguments.dry_run,
         revert_after=arguments.revert_after,
         force=arguments.force,

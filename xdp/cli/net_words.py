@@ -116,6 +116,12 @@ def attach_words(parser: ArgumentParser) -> None:
         help="workers, each with its share of the flows (default: 1)",
     )
     add("--promisc", action="store_true", help="receive what is addressed to others, too")
+    add(
+        "--latency",
+        choices=("normal", "low"),
+        default="normal",
+        help="low: each frame is judged as soon as it comes, at the price of throughput (default: within a millisecond)",
+    )
     add("--dry-run", action="store_true", help="count verdicts and pass everything")
     add("--revert-after", metavar="SECONDS", type=_seconds, help="detach unless 'net confirm' comes before")
     add("--force", action="store_true", help="attach although the rehearsal says that it locks you out")

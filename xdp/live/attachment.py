@@ -40,8 +40,10 @@ if TYPE_CHECKING:
     from netdev.topology import Guard, Journal
     from runtime.loader import Program
 
-__all__ = ["BACKENDS", "attach"]
+__all__ = ["BACKENDS", "LATENCIES", "attach"]
 
+LATENCIES: Final = ("low", "normal")
+DEFAULT_LATENCY: Final = "normal"
 BACKENDS: Final = ("auto", "afpacket", "libpcap", "tap")
 _MOST_QUEUES: Final = 64
 _TAP_NAME: Final = "xdp-{}"  # 15 characters at most, whatever the index
@@ -59,6 +61,7 @@ def attach(
     backend: str = "auto",
     queues: int = 1,
     promisc: bool = False,
+    latency: str = DEFAULT_LATENCY,
     dry_run: bool = False,
     engine: str | None = None,
     peer_program: Source | None = None,
@@ -75,7 +78,8 @@ def attach(
     same object, sharing its maps), "host" or "monitor".
     `backend` is "auto", "afpacket", "libpcap" or "tap" (the interface is made, as a TAP). `queues` are workers among which
     flows are distributed. `promisc` takes in frames for other stations (inline does so always). `dry_run` counts verdicts and passes
-    everything. `goes_on` are verdicts on which the next program of a chain is asked, too. `state_folder` is where the journal is kept,
+    everything. `latency` "low" gives each frame to the program as soon as it has come, at the price of some throughput; "normal" up to a
+    millisecond later. `goes_on` are verdicts on which the next program of a chain is asked, too. `state_folder` is where the journal is kept,
     unless `journal` is one already begun, whose guard is the caller's; a link that is `listed` has a record there, by which `xdpsim net`
     and `xdpsim map` find it.
 
@@ -88,6 +92,7 @@ def attach(
         backend=backend,
         queues=queues,
         promisc=promisc,
+        latency=latency,
         folder=state_folder or default_folder(),
     )
     order.check()
@@ -125,6 +130,7 @@ def _list(link: Link, order: _Order, programs: _Programs, *, dry_run: bool) -> N
         backend=order.backend,
         queues=order.queues,
         promisc=order.promisc,
+        latency=order.latency,
         dry_run=dry_run,
         priority=programs.priority,
     )
@@ -204,14 +210,19 @@ class _Order:
     backend: str
     queues: int
     promisc: bool
+    latency: str
     folder: Path
 
     def check(self) -> None:
         """Raises InputError for what does not go together."""
         if self.backend not in BACKENDS:
             raise InputError(f"backend {self.backend!r}: there are {', '.join(BACKENDS)}")
+        if self.latency not in LATENCIES:
+            raise InputError(f"latency {self.latency!r}: there are {', '.join(LATENCIES)}")
         if not 1 <= self.queues <= _MOST_QUEUES:
             raise InputError(f"{self.queues} queues: 1 to {_MOST_QUEUES}")
+        if self.latency == "low" and self.backend == "libpcap":
+            raise InputError("low latency is of packet sockets: leave --latency away, or use afpacket")
         if self.queues > 1 and self.backend in ("libpcap", "tap"):
             raise InputError(f"the {self.backend} backend has one queue: leave --queues away, or use afpacket")
         if self.mode is Mode.INLINE and self.peer is None:
@@ -423,9 +434,11 @@ def _open_port(name: str, order: _Order, *, promisc: bool, fanout: int | None, m
 
     if made:
         return open_tap(name, mac=b"\x02" + os.urandom(5), mtu=1500, loops=_loops())
-    if order.backend == "libpcap" or (order.backend == "auto" and order.mode is Mode.MONITOR and _has_pcap()):
+    prompt = order.latency == "low"
+    observing = order.backend == "auto" and order.mode is Mode.MONITOR and not prompt
+    if order.backend == "libpcap" or (observing and _has_pcap()):
         return open_pcap(name, promisc=promisc)
-    return open_packet(name, loops=_loops(), fanout=fanout, promisc=promisc, mute=mute)
+    return open_packet(name, loops=_loops(), fanout=fanout, promisc=promisc, mute=mute, prompt=prompt)
 
 
 def _has_pcap() -> bool:

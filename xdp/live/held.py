@@ -60,6 +60,7 @@ def hold(order: Order, *, state: State, note: Note) -> LinkHeld:
         backend=order.backend,
         queues=order.queues,
         promisc=order.promisc,
+        latency=order.latency,
         dry_run=order.dry_run,
         priority=order.priority,
         peer_program=order.peer_object,

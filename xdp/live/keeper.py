@@ -54,6 +54,7 @@ class Order:
     backend: str = "auto"
     queues: int = 1
     promisc: bool = False
+    latency: str = "normal"
     dry_run: bool = False
     revert_after: float | None = None
     force: bool = False

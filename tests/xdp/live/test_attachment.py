@@ -101,10 +101,10 @@ def _unchanged(namespace: Namespace) -> Iterator[None]:
     assert _facts(namespace) == before
 
 
-@pytest.mark.parametrize("queues", [1, 2])
-def test_inline_stands_between(queues: int, place: Path) -> None:
+@pytest.mark.parametrize(("queues", "latency"), [(1, "normal"), (2, "normal"), (1, "low"), (2, "low")])
+def test_inline_stands_between(queues: int, latency: str, place: Path) -> None:
     """A ping goes through a program that passes, and not through one that replaces it and drops ICMP."""
-    with bump() as line, _inline(line, place, queues=queues) as link:
+    with bump() as line, _inline(line, place, queues=queues, latency=latency) as link:
         assert _pings(line.client)
         link.replace(_object(place, NO_ICMP))
         assert not _pings(line.client)
@@ -327,6 +327,18 @@ def test_a_frame_is_not_seen_twice_at_attach(place: Path) -> None:
         teller.close()
     assert len(numbers) == len(set(numbers))
     assert len(numbers) > sent // 2
+
+
+def test_low_latency_is_lower(place: Path) -> None:
+    """Side by side, the median round trip with low latency is below that with the usual one, whose blocks take a millisecond."""
+    medians = {}
+    for latency in ("normal", "low"):
+        with bump() as line, _inline(line, place, latency=latency):
+            assert _pings(line.client)
+            shown = line.client.run(["ping", "-n", "-c", "60", "-i", "0.01", "-W4", "10.9.0.2"]).stdout
+            times = sorted(float(each.split()[0]) for each in shown.split("time=")[1:])
+            medians[latency] = times[len(times) // 2]
+    assert medians["low"] < medians["normal"]
 
 
 def test_it_ends_unless_it_is_confirmed(place: Path) -> None:
