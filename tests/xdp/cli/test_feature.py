@@ -13,7 +13,14 @@ from tests.support.captures import ROOT
 from tests.support.commands import run, run_json
 from tests.support.objects import EXAMPLES, tool
 from xdp.cli.feature import markdown
-from xdp.extension import CORE_EXTENSION, EVENTS_EXTENSION, LINUX_EXTENSION, SOCKETS_EXTENSION, XDP_EXTENSION, default_registry
+from xdp.extension import (
+    CORE_EXTENSION,
+    EVENTS_EXTENSION,
+    LINUX_EXTENSION,
+    SOCKETS_EXTENSION,
+    XDP_EXTENSION,
+    default_registry,
+)
 from xdp.features import features
 
 SUPPORT = ROOT / "docs" / "support.md"
