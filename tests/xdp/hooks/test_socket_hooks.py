@@ -263,5 +263,5 @@ def test_nonsense_is_refused() -> None:
     """What is no address, port or protocol raises InputError."""
     for words in ({"address": "here"}, {"address": "10.0.0.1", "port": 1 << 16}, {"protocol": "ipx"}):
         with pytest.raises(InputError):
-            SocketCallDescription(**words).event(SocketCall.CONNECT)  # type: ignore[arg-type]
+            SocketCallDescription(**words).event(SocketCall.CONNECT)
     assert host_and_port(b"short") == ("", 0)

@@ -118,7 +118,8 @@ def _seen(loaded: LoadedObject, at: int) -> int | None:
 
 def _expected(plans: list[Plan], rules: Rules) -> tuple[int, int, list[int | None]]:
     """The errno (0: allowed), the port, and what each program sees."""
-    port, failure, seen = 80, 0, []
+    port, failure = 80, 0
+    seen: list[int | None] = []
     for at, plan in enumerate(plans):
         seen.append(port)
         if rules is Rules.LINUX:
