@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from netdev.interpose.calls import Own
 from netdev.interpose.decisions import ALLOW, Action, Decision, Fact, NativePolicy, Policy
-from netdev.interpose.loops import DATA_ROOM, JOB_SIZE, LOG_SLOTS, InterposeLoops, Job, Outcome, Shared
+from netdev.interpose.loops import DATA_ROOM, JOB_SIZE, LOG_SLOTS, SPARE, InterposeLoops, Job, Outcome, Shared
 from netdev.interpose.record import EVENT_ROOM, EVENT_SIZE, SOCKADDR_SIZE, Event, SocketCall, SocketEvent
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = [
     "LOG_SLOTS",
     "REFERENCE",
     "SOCKADDR_SIZE",
+    "SPARE",
     "Action",
     "Child",
     "Coverage",

@@ -79,7 +79,9 @@ class NativePolicy:
 
 
 class Policy(Protocol):
-    """Who decides. Called by several threads at once. The attributes are read once, when supervision begins.
+    """Who decides. Called by several threads at once, which have no capabilities but CAP_KILL and CAP_SYS_PTRACE.
+
+    The attributes are read when supervision begins.
 
     `wants`: calls that are of interest; others are not even seen. `needs`: facts that records are to have.
     `native`: the same policy as machine code, or None.

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import re
 import socket
 import struct
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ _INFO_WANTED: Final = 7
 _SO_COOKIE: Final = 57
 _SO_NETNS_COOKIE: Final = 71
 _SO_BINDTOIFINDEX: Final = 62
+_SIGNALS: Final = re.compile(r"SigPnd:\s*(\w+)\nShdPnd:\s*(\w+)\nSigBlk:\s*(\w+)")
 _ONE_THREAD: Final = 3
 """Links of /proc/PID/task: two of every folder and one a thread."""
 
@@ -149,10 +151,13 @@ class Caller:
     def pending(self) -> tuple[int, int]:
         """Signals that the thread does not block and has not taken yet: its own, its process's; sets of 1 << (n - 1)."""
         try:
-            status = _status(self.tid)
+            text = Path(f"/proc/{self.tid}/status").read_text("utf-8", "replace")
         except OSError:
             return 0, 0
-        own, shared, blocked = (int(status[name], 16) for name in ("SigPnd", "ShdPnd", "SigBlk"))
+        found = _SIGNALS.search(text)
+        if found is None:
+            return 0, 0
+        own, shared, blocked = (int(word, 16) for word in found.groups())
         return own & ~blocked, shared & ~blocked
 
 

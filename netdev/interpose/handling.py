@@ -24,7 +24,7 @@ __all__ = ["handle", "make_again"]
 
 def handle(context: Context, job: JobMemory, held: Notification) -> None:
     """Deal with a held call; afterwards it is answered, or its caller is gone."""
-    call = None
+    context.may_block()
     try:
         with Held(context, job, held) as call:
             try:

@@ -92,6 +92,9 @@ class Context(Protocol):
     def may_block(self) -> None:
         """See to it that somebody else waits for calls."""
 
+    def drain(self, job: JobMemory) -> None:
+        """Make room in a job's log."""
+
     def opened(self, event: SocketEvent, descriptor: int) -> None:
         """A connection was begun and its end is not known yet; the descriptor is the callee's from now on."""
 
@@ -313,7 +316,7 @@ class Held:
         job = self.job
         head = job[Job.LOG_HEAD]
         if head - job[Job.LOG_TAIL] >= LOG_SLOTS:
-            return
+            self.context.drain(job)
         at = Job.LOG + head % LOG_SLOTS * EVENT_SIZE
         job.memory[at : at + EVENT_SIZE] = self.event.memory[:EVENT_SIZE]
         job[Job.LOG_HEAD] = head + 1

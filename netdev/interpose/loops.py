@@ -12,10 +12,12 @@ from typing import Final, final
 
 from netdev.interpose.record import EVENT_ROOM, EVENT_SIZE
 
-__all__ = ["DATA_ROOM", "JOB_SIZE", "LOG_SLOTS", "InterposeLoops", "Job", "Outcome", "Shared"]
+__all__ = ["DATA_ROOM", "JOB_SIZE", "LOG_SLOTS", "SPARE", "InterposeLoops", "Job", "Outcome", "Shared"]
 
 DATA_ROOM: Final = 65536
 LOG_SLOTS: Final = 64
+SPARE: Final = 4
+"""So many workers wait although there is nothing to do; one that finds them waiting ends."""
 
 
 class Shared(IntEnum):
@@ -95,7 +97,7 @@ class Outcome(IntEnum):
 class InterposeLoops:
     """The loop. Each function takes the address of a job, of JOB_SIZE bytes.
 
-    serve → an Outcome (not DONE): waits for calls and deals with those that it can. For a call that was left at ASK, then
+    serve → an Outcome: waits for calls and deals with those that it can; DONE when SPARE others wait already. For a call that was left at ASK, then
     decided: make → DONE (its result is in VALUE) or REFUSED; conclude → DONE, the caller has its answer, the log its
     record, and SOCKET is closed. `prepare` is called once, with no worker running: it may compile.
     """

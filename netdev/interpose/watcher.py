@@ -7,6 +7,8 @@ call as the kernel would end it.
 from __future__ import annotations
 
 import contextlib
+import errno
+import itertools
 import os
 import select
 import threading
@@ -27,21 +29,38 @@ __all__ = ["Watcher"]
 _TICK: Final = 0.02
 _REST: Final = 0.25
 _LONG: Final = 5_000_000
-_EINTR: Final = 4
+_AT_ONCE: Final = 32
 _ESTABLISHED: Final = 1
 _UNDER_WAY: Final = (2, 3)  # SYN_SENT, SYN_RECV
 
 
 @final
 class _Watched:
-    """A call that takes long: its caller's process, and when it was looked at."""
+    """A call that takes long: the worker's job, the caller, and the signals that waited for its process when last seen."""
 
-    __slots__ = ("caller", "pidfd", "seen", "shared")
+    __slots__ = ("caller", "held", "job", "shared", "workers")
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, workers: Workers, job: JobMemory, held: int, caller: Caller) -> None:
+        self.workers = workers
+        self.job = job
+        self.held = held
         self.caller = caller
-        self.pidfd = caller.pidfd
         self.shared = 0
+
+    def look(self) -> bool:
+        """Cancel the call of a caller that is gone or has a signal to take; False when it is over."""
+        if self.job[Job.ID] != self.held:
+            return False
+        if not is_valid(self.workers.listener, self.held):
+            cancel(self.job, -errno.EINTR)
+            return True
+        own, shared = self.caller.pending()
+        if own or (shared and self.caller.is_alone()):
+            cancel(self.job, -RESTART)
+        elif shared & self.shared:
+            cancel(self.job, -errno.EINTR)  # a signal for the process that no other thread took: it is this one's
+        self.shared = shared
+        return True
 
 
 @final
@@ -59,7 +78,7 @@ class Watcher:
                 self._closings = Closings()
                 self._epoll.register(self._closings, select.EPOLLIN)
         self._groups: list[Workers] = []
-        self._watched: dict[tuple[int, int], _Watched] = {}
+        self._watched: dict[int, _Watched] = {}
         self._opening: dict[int, tuple[Workers, SocketEvent]] = {}
         self._lock = threading.Lock()
         self._ended = False
@@ -94,8 +113,8 @@ class Watcher:
         self._ended = True
         os.eventfd_write(self.wake, 1)
         self._thread.join()
-        for watched in self._watched.values():
-            os.close(watched.pidfd)
+        for pidfd in self._watched:
+            os.close(pidfd)
         for descriptor in self._opening:
             os.close(descriptor)
         if self._closings is not None:
@@ -105,18 +124,25 @@ class Watcher:
 
     def _run(self) -> None:
         while not self._ended:
-            busy = any(job[Job.SINCE] for workers in self._groups for job in list(workers.jobs))
-            for descriptor, _ in self._epoll.poll(_TICK if busy or self._groups else _REST):
-                self._ready(descriptor)
-            for workers in list(self._groups):
-                self._look(workers)
+            try:
+                for descriptor, _ in self._epoll.poll(_TICK if self._groups else _REST):
+                    self._ready(descriptor)
+                for workers in list(self._groups):
+                    self._find(workers)
+                self._look()
+            except Exception as error:  # noqa: BLE001 - without a watcher, blocked calls would never be cancelled
+                for workers in list(self._groups):
+                    workers.failed(f"the watcher failed: {error!r}")
+                time.sleep(_TICK)
 
     def _ready(self, descriptor: int) -> None:
         if descriptor == self.wake:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self.wake)
-            for workers in self._groups:
+            for workers in list(self._groups):
                 workers.may_block()
+        elif descriptor in self._watched:
+            self._watched[descriptor].look()
         elif self._closings is not None and descriptor == self._closings.fileno():
             self._closings.ready()
         elif descriptor in self._opening:
@@ -133,7 +159,8 @@ class Watcher:
             workers.tell_opened(event, descriptor)
         os.close(descriptor)
 
-    def _look(self, workers: Workers) -> None:
+    def _find(self, workers: Workers) -> None:
+        """Find calls that have begun to take long; or that nobody is left to call."""
         if no_process_left(workers.listener):
             with self._lock:
                 self._groups.remove(workers)
@@ -141,35 +168,30 @@ class Watcher:
             workers.stop()
             return
         now = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
-        alive = set()
+        known = {id(watched.job): watched.held for watched in self._watched.values()}
         for job in list(workers.jobs):
             since, held = job[Job.SINCE], job[Job.ID]
-            if since and held and now - since > _LONG:
-                alive.add((workers.listener, held))
-                self._look_at(workers, job, held)
-        for key in [key for key in self._watched if key[0] == workers.listener and key not in alive]:
-            os.close(self._watched.pop(key).pidfd)
+            if since and held and now - since > _LONG and known.get(id(job)) != held:
+                self._watch(workers, job, held)
         workers.drain_all()
 
-    def _look_at(self, workers: Workers, job: JobMemory, held: int) -> None:
-        """Cancel the call of a caller that is gone or has a signal to take."""
+    def _watch(self, workers: Workers, job: JobMemory, held: int) -> None:
         if not is_valid(workers.listener, held):
-            cancel(job, -_EINTR)
+            if job[Job.ID] == held:
+                cancel(job, -errno.EINTR)
             return
-        key = (workers.listener, held)
-        watched = self._watched.get(key)
-        if watched is None:
-            start = Job.NOTIFICATION
-            caller = Caller.open(Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE])))
-            if isinstance(caller, int) or job[Job.ID] != held:
-                if not isinstance(caller, int):
-                    os.close(caller.pidfd)
-                return
-            watched = self._watched[key] = _Watched(caller)
-            self._epoll.register(caller.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
-        own, shared = watched.caller.pending()
-        if own or (shared and watched.caller.is_alone()):
-            cancel(job, -RESTART)
-        elif shared & watched.shared:
-            cancel(job, -_EINTR)  # a signal for the process that no other thread took: it is this one's
-        watched.shared = shared
+        start = Job.NOTIFICATION
+        caller = Caller.open(Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE])))
+        if isinstance(caller, int):
+            return
+        self._watched[caller.pidfd] = _Watched(workers, job, held, caller)
+        self._epoll.register(caller.pidfd, select.EPOLLIN | select.EPOLLONESHOT)
+
+    def _look(self) -> None:
+        """Look at some of the calls that take long, in turn."""
+        for pidfd in list(itertools.islice(self._watched, _AT_ONCE)):
+            watched = self._watched.pop(pidfd)
+            if watched.look():
+                self._watched[pidfd] = watched
+            else:
+                os.close(pidfd)

@@ -20,7 +20,7 @@ from netdev.interpose.facts import cookie_of, fill_ends
 from netdev.interpose.handling import handle, make_again
 from netdev.interpose.held import JobMemory
 from netdev.interpose.identity import is_privileged, take_off_rights
-from netdev.interpose.loops import JOB_SIZE, LOG_SLOTS, InterposeLoops, Job, Outcome, Shared
+from netdev.interpose.loops import JOB_SIZE, LOG_SLOTS, SPARE, InterposeLoops, Job, Outcome, Shared
 from netdev.interpose.record import EVENT_SIZE, Event, SocketCall, SocketEvent
 from netdev.interpose.system import (
     NOTIFICATION_SIZE,
@@ -33,9 +33,6 @@ from netdev.interpose.system import (
 )
 
 __all__ = ["Host", "Orders", "Workers"]
-
-_SPARE: Final = 2
-"""Workers that wait although there is nothing to do; more end."""
 
 
 @final
@@ -174,7 +171,7 @@ class Workers:
             self.drain(job)
             with self._lock:
                 self.jobs.pop(job, None)
-                if len(self._spare_jobs) < _SPARE:
+                if len(self._spare_jobs) < SPARE:
                     self._spare_jobs.append(job)
 
     def _survives(self, job: JobMemory) -> bool:
@@ -210,11 +207,12 @@ class Workers:
         job[Job.ID] = 0
         if job[Job.LOG_HEAD] - job[Job.LOG_TAIL] >= LOG_SLOTS // 2:
             self.drain(job)
-        return self.shared[Shared.IDLE] < _SPARE
+        return self.shared[Shared.IDLE] < SPARE
 
     def _ask(self, job: JobMemory) -> None:
         """Decide in Python about a call that the loop has prepared."""
         event = SocketEvent(job.address + Job.RECORD, job)
+        self.may_block()
         try:
             decision = self.policy.decide(event)
         except Exception as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through

@@ -15,6 +15,7 @@ from netdev.interpose import (
     DATA_ROOM,
     EVENT_SIZE,
     LOG_SLOTS,
+    SPARE,
     Action,
     Event,
     Fact,
@@ -430,6 +431,8 @@ def serve(job: int) -> int:
     while load64(shared + Shared.STOP) == 0:
         if _full(job) != 0:
             return Outcome.FULL
+        if load64(shared + Shared.IDLE) >= SPARE:
+            return Outcome.DONE
         memzero(held, _NOTIFICATION_SIZE)
         atomic_add64(shared + Shared.IDLE, 1)
         result = _listener(job, _RECEIVE, held)

@@ -157,7 +157,7 @@ def test_a_command_ends_as_for_a_shell(command: list[str], code: int) -> None:
 
 def test_the_environment_arrives_as_it_is() -> None:
     """Variables, working folder, arguments that are no text, signals and descriptors are those of a plain start."""
-    code = "import os, sys, signal; print(sorted(os.environb.items()), os.getcwd(), os.fsencode(sys.argv[1]), sorted(os.listdir('/proc/self/fd')), open('/proc/self/status').read().split('SigIgn:')[1].split()[0])"
+    code = "import os, sys, resource; print(resource.getrlimit(7), sorted(os.environb.items()), os.getcwd(), os.fsencode(sys.argv[1]), sorted(os.listdir('/proc/self/fd')), open('/proc/self/status').read().split('SigIgn:')[1].split()[0])"
     environment = {"A": "b", "PATH": os.environ["PATH"], "LC_ALL": "C"}
     command = [*python(code), b"\xff\xfe"]
     options = {"env": environment, "cwd": "/", "stdout": subprocess.PIPE}
