@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from errno import EINVAL
 from struct import Struct
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, final
 
 from runtime.errors import InputError, MapError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Events", "events_of"]
 
+_WORD: Final = 8
 _CHUNK: Final = 256 * 1024
 _GROWTH: Final = 4  # a record of 8 bytes in the ring has a head of 32 in a chunk
 _ERRNO_MAX: Final = 31  # a head alone has 32 bytes
@@ -74,6 +76,8 @@ class Events:
         self._chunks = 1 + _GROWTH * max(raw.spec.max_entries if slots == 1 else 0, RING) // _CHUNK
         """How many chunks hold a whole ring: who writes as fast as we read does not keep us for ever."""
         self._ahead: deque[Event] = deque()
+        self._reading = Lock()
+        self._buffer = ctypes.create_string_buffer(_WORD + _CHUNK)
         types = raw.types
         self.type: CType | None = types.ctype(raw.spec.btf_value) if types and raw.spec.btf_value else None
         """What BTF says that events are, or None."""
@@ -127,7 +131,7 @@ class Events:
     def __len__(self) -> int:
         count = sum(not event.lost for event in self._ahead)
         for index in self._all:
-            cursor = ctypes.c_uint64(0)
+            cursor = [0]
             while chunk := self._chunk(index, keep=True, cursor=cursor):
                 count += sum(kind == RecordType.SAMPLE for kind, *_ in _heads(chunk))
         return count
@@ -196,26 +200,35 @@ class Events:
         return self._map.arena.word(address - self._map.address)
 
     def _read_all(self, index: int) -> Iterator[Event]:
-        cursor = ctypes.c_uint64(0)
+        cursor = [0]
         while found := self._read(index, keep=True, cursor=cursor):
             yield from found
 
-    def _read(self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None) -> list[Event]:
+    def _read(self, index: int, *, keep: bool, cursor: list[int] | None = None) -> list[Event]:
         """The events of one chunk."""
         return list(_unpacked(self._chunk(index, keep=keep, cursor=cursor)))
 
-    def _chunk(self, index: int, *, keep: bool, cursor: ctypes.c_uint64 | None = None, room: int = _CHUNK) -> bytes:
+    def _chunk(self, index: int, *, keep: bool, cursor: list[int] | None = None) -> bytes:
         """As many records of a slot as fit, packed; with `keep` from the cursor on, which moves."""
-        cursor = ctypes.c_uint64(0) if cursor is None else cursor
-        buffer = ctypes.create_string_buffer(room)
-        out, at = ctypes.addressof(buffer), ctypes.addressof(cursor)
-        with memory.registered(out, room, buffer), memory.registered(at, 8, cursor):
-            size = self._map.call(self._drain, out, room, index, at, int(keep))
-        if size < -_ERRNO_MAX:
-            return self._chunk(index, keep=keep, cursor=cursor, room=-size)
-        if size < 0:
-            raise MapError(f"map {self._map.name!r}: its ring is damaged", errno=-size)
-        return ctypes.string_at(out, size)
+        with self._reading:
+            size = self._fill(index, cursor, keep=keep)
+            if size < -_ERRNO_MAX:
+                self._buffer = ctypes.create_string_buffer(_WORD - size)
+                size = self._fill(index, cursor, keep=keep)
+            if size < 0:
+                raise MapError(f"map {self._map.name!r}: its ring is damaged", errno=-size)
+            return ctypes.string_at(ctypes.addressof(self._buffer) + _WORD, size)
+
+    def _fill(self, index: int, cursor: list[int] | None, *, keep: bool) -> int:
+        """Let the native pack records behind the first word of the buffer, which is the position."""
+        room, at = len(self._buffer), ctypes.addressof(self._buffer)
+        with memory.registered(at, room, self._buffer):
+            if cursor is not None:
+                memory.store(at, _WORD, cursor[0])
+            size = self._map.call(self._drain, at + _WORD, room - _WORD, index, at, int(keep))
+            if cursor is not None:
+                cursor[0] = memory.load(at, _WORD)
+        return size
 
 
 def events_of(raw: Map) -> Events:
