@@ -3,7 +3,7 @@
 Not here: carrying it out; an engine that is asked for origins keeps one beside each register and gives that of r0 at exit.
 
 The origin of a value is the instruction that made it, or the branch after which it was certain to be returned: compilers set a
-verdict early and share one exit, so that the branch is what tells `if (a) return XDP_DROP` from `if (b) return XDP_DROP`.
+verdict early and share one exit, so that the branch is what tells `if (a) return DROP` from `if (b) return DROP`.
 "Certain" is a backward dataflow of one register a place. Where line records exist, a value made at a place that has none of its own
 (constants that a compiler moved) is said to come from the last place on the path that has one.
 """

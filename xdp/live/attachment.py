@@ -18,7 +18,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -85,26 +85,14 @@ def attach(
 
     Raises InputError, ObjectError, UnsupportedError, VerificationError for the program; InterfaceError, DeviceError for the system.
     """
+    folder = state_folder or default_folder()
     order = _Order(
-        mode=_mode(mode),
-        interface=interface,
-        peer=peer,
-        backend=backend,
-        queues=queues,
-        promisc=promisc,
-        latency=latency,
-        folder=state_folder or default_folder(),
+        _mode(mode), interface, peer, backend=backend, queues=queues, promisc=promisc, latency=latency, folder=folder
     )
     order.check()
     opening = partial(_Opening, order, journal=journal)
     programs = _Programs(
-        source=source,
-        prog=prog,
-        peer=peer_program,
-        peer_prog=peer_prog,
-        engine=engine,
-        priority=priority,
-        goes_on=goes_on,
+        source=source, prog=prog, peer=peer_program, peer_prog=peer_prog, engine=engine, priority=priority, on=goes_on
     )
     link = _linked(opening, programs, queues=queues, dry_run=dry_run).start()
     if listed:
@@ -144,7 +132,7 @@ def _list(link: Link, order: _Order, programs: _Programs, *, dry_run: bool) -> N
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Programs:
-    """What is wanted to run."""
+    """What is wanted to run; `on`: on which verdicts the next program is asked."""
 
     source: Source
     prog: str | None
@@ -152,7 +140,7 @@ class _Programs:
     peer_prog: str | None
     engine: str | None
     priority: int
-    goes_on: frozenset[Verdict]
+    on: frozenset[Verdict]
 
     def peer_of(self, program: Program) -> Source | None:
         """What judges frames from the peer: of a source of its own, or of the same object; None: nothing."""
@@ -184,7 +172,7 @@ def _linked(opening: Callable[[ExitStack], _Opening], wanted: _Programs, *, queu
             engine=wanted.engine,
             dry_run=dry_run,
             priority=wanted.priority,
-            goes_on=wanted.goes_on,
+            goes_on=wanted.on,
             peer_program=other,
         )
         link.hold(restore.pop_all())
@@ -200,13 +188,14 @@ def _mode(name: str) -> Mode:
 
 
 @final
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Order:
     """What is wanted of the wire."""
 
     mode: Mode
     interface: str
     peer: str | None
+    _: KW_ONLY
     backend: str
     queues: int
     promisc: bool
