@@ -201,7 +201,8 @@ def test_a_ring_whose_words_make_no_sense_is_told() -> None:
         raw.arena.view[8192 + 3 * 4096 : 8192 + 3 * 4096 + 4] = (100_000).to_bytes(4, "little")
         with pytest.raises(MapError, match="damaged"):
             list(raw)
-        raw.arena.set_word(8192 + 8192, 1 << 40)  # nor is one that is longer than the ring, wherever producers say they are
+        # nor is one that is longer than the ring, wherever producers say they are
+        raw.arena.set_word(8192 + 8192, 1 << 40)
         with pytest.raises(MapError, match="damaged"):
             list(raw)
 
