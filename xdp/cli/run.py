@@ -11,7 +11,7 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -77,7 +77,7 @@ class _Running:
     def whole(self) -> int:
         """Everything; the command's exit code, unless the report could not be written."""
         from netdev.errors import InterfaceError
-        from netdev.interpose import Supervisor
+        from netdev.interpose import SocketCall, Supervisor
         from xdp.cli.run_programs import Programs, loops
 
         arguments = self.arguments
@@ -108,6 +108,7 @@ class _Running:
         code = self._followed(supervisor, child, relay, ledger)
         self._rest(supervisor, child, relay, ledger)
         self._collect(supervisor, ledger)
+        calls = [each.name.lower() for each in SocketCall]  # those are in the coverage of the programs
         self.report.summary(
             ledger,
             command=self.command,
@@ -115,6 +116,7 @@ class _Running:
             policy=arguments.policy,
             on_error=arguments.on_error,
             coverage=programs.coverage(),
+            system=[asdict(row) for row in supervisor.coverage() if row.what not in calls],
             failures=list(supervisor.failures),
             lost=supervisor.lost,
             seconds=round(time.monotonic() - begun, 6),

@@ -23,7 +23,7 @@ from netdev.interpose import (
     SocketCall,
     SocketEvent,
 )
-from runtime.errors import InputError, UnsupportedError
+from runtime.errors import InputError, UnsupportedError, VerificationError
 from runtime.loader import LoadedObject, load
 from xdp.cli.mapfiles import fill_maps
 from xdp.cli.run_report import Coverage
@@ -131,7 +131,7 @@ class Programs:
                     objects[path] = stack.enter_context(_loaded(path, engine))
                 with blaming(path):
                     for program in _chosen(objects[path], name):
-                        labels[attachments.attach(program).id] = path
+                        labels[_attached(attachments, program, path).id] = path
             fill_maps({name: found for each in objects.values() for name, found in each.maps.items()}, maps)
             if not said:
                 yield cls(_Watch())
@@ -192,6 +192,14 @@ def _chosen(loaded: LoadedObject, name: str | None) -> list[Program]:
         types = ", ".join(dict.fromkeys(each.type.name for each in every))
         raise InputError(f"no program about socket calls in it; its programs are of type {types or 'none'}")
     return found
+
+
+def _attached(attachments: Attachments, program: Program, path: str) -> Attached:
+    try:
+        return attachments.attach(program)
+    except VerificationError as error:
+        why = f"program {program.name!r} is rejected: {error}; 'xdpsim verify {path}' tells more"
+        raise InputError(why) from error
 
 
 def _named(said: str) -> tuple[str, str | None]:
