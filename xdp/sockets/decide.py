@@ -90,6 +90,7 @@ class Scope(IntEnum):
 _INET: Final = int(socket.AF_INET)
 _INET6: Final = int(socket.AF_INET6)
 _RAW: Final = int(socket.SOCK_RAW)
+_STREAM: Final = int(socket.SOCK_STREAM)
 _UDP: Final = 17
 _UDP_LITE: Final = 136
 _ICMP: Final = 1
@@ -100,6 +101,7 @@ _ADDRESSES: Final = 256
 _LENGTHS: Final = 16
 _EPERM: Final = errno.EPERM
 _EACCES: Final = errno.EACCES
+_NOT_SUPPORTED: Final = 524  # ENOTSUPP of the kernel
 _REDIRECTED: Final = 1 << 24
 _GOLDEN: Final = 0x1E3779B97F4A7C15
 _LOW: Final = 0xFFFFFFFF
@@ -126,18 +128,18 @@ def _is_changed(record: int, at: int) -> int:
 
 @native
 def _family(record: int) -> int:
-    """4 or 6: the programs of which family a call leads to; 0 for none."""
+    """4 or 6: the programs of which family a call leads to; 0 for none. Messages and UDP go by the address, as in Linux."""
     own = load64(record + Event.FAMILY)
+    call = load64(record + Event.CALL)
+    named = load16(record + Event.ADDRESS)
     if own == _INET:
-        return 4
+        return 0 if call == SocketCall.SENDMSG and named == _INET6 else 4
     if own != _INET6:
         return 0
-    call = load64(record + Event.CALL)
-    if call == SocketCall.CONNECT or call == SocketCall.SENDMSG:  # noqa: PLR1714 - natives have no tuples
-        if load16(record + Event.ADDRESS) == _INET:
-            return 4
-        if call == SocketCall.SENDMSG and is_mapped(record + Event.ADDRESS) != 0:
-            return 4
+    if call == SocketCall.SENDMSG:
+        return 4 if named == _INET or is_mapped(record + Event.ADDRESS) != 0 else 6
+    if call == SocketCall.CONNECT and named == _INET and load64(record + Event.TYPE) != _STREAM:
+        return 4
     return 6
 
 
@@ -145,8 +147,12 @@ def _family(record: int) -> int:
 def _is_short(record: int) -> int:
     """Whether the address is too short for its family: such a call fails by itself."""
     least = _INET_SIZE
-    if load64(record + Event.FAMILY) == _INET6 and load16(record + Event.ADDRESS) != _INET:
+    call = load64(record + Event.CALL)
+    named = load16(record + Event.ADDRESS)
+    if load64(record + Event.FAMILY) == _INET6 and call != SocketCall.ACCEPTED:
         least = _INET6_SIZE
+        if named == _INET and (call == SocketCall.SENDMSG or load64(record + Event.TYPE) != _STREAM):
+            least = _INET_SIZE if call != SocketCall.BIND else _INET6_SIZE
     return 1 if load64(record + Event.ADDRESS_LENGTH) < least else 0
 
 
@@ -260,9 +266,19 @@ def judge(record: int, entry: int, result: int) -> int:
 
 
 @native
+def _became_mapped(record: int) -> int:
+    """Whether programs sent a message of IPv6 to a mapped address, which Linux refuses."""
+    if load64(record + Event.CALL) != SocketCall.SENDMSG or is_mapped(record + Event.ADDRESS) == 0:
+        return 0
+    return 1 - is_mapped(record + Room.ORIGINAL)
+
+
+@native
 def answer(record: int, table: int) -> int:
     """The decision as a word (netdev.interpose.Decision.word); where nothing is enforced, it only stands in the record."""
     failure = load64(record + Room.RETVAL)
+    if failure == 0 and _became_mapped(record) != 0:
+        failure = -_NOT_SUPPORTED
     word = Action.ALLOW | _is_changed(record, Room.ORIGINAL) * _REDIRECTED
     if failure != 0:
         word = Action.DENY | -failure << 8

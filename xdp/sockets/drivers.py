@@ -58,6 +58,8 @@ _TAIL_CALLS: Final = 33
 _READ_LINK: Final = 78 if platform.machine() == "aarch64" else 267
 _AT_FDCWD: Final = -100
 _CLOSE: Final = 7
+_ESTABLISHED: Final = 1
+_UDP: Final = 17
 _COMM: Final = 16
 _BIND_ADDRESS: Final = 16
 _SLASH_PROC: Final = int.from_bytes(b"/proc/\0\0", "little")
@@ -103,6 +105,14 @@ def _put_end(address: int, ip4: int, ip6: int) -> int:
 
 
 @native
+def _state(record: int) -> int:
+    """The state as TCP has them; UDP has two of them, connected and not."""
+    if load64(record + Event.PROTOCOL) != _UDP:
+        return load64(record + Event.STATE)
+    return _ESTABLISHED if load64(record + Event.REMOTE_LENGTH) >= _INET_SIZE else _CLOSE
+
+
+@native
 def _fill_socket(record: int) -> int:
     """Fill a struct bpf_sock; its address."""
     at = record + Room.SOCKET
@@ -113,7 +123,7 @@ def _fill_socket(record: int) -> int:
     store32(at + _PROTOCOL, load64(record + Event.PROTOCOL))
     store32(at + _MARK, load64(record + Event.MARK))
     store32(at + _PRIORITY, load64(record + Event.PRIORITY))
-    store32(at + _STATE, load64(record + Event.STATE))
+    store32(at + _STATE, _state(record))
     store32(at + _QUEUE, -1)
     if load64(record + Event.LOCAL_LENGTH) >= _INET_SIZE:
         store32(at + _SRC_PORT, bswap16(_put_end(record + Event.LOCAL, at + _SRC_IP4, at + _SRC_IP6)))
