@@ -68,8 +68,8 @@ class SocketKind:
 
     @property
     def is_stream(self) -> bool:
-        """Whether messages may be cut anywhere."""
-        return self.type == socket.SOCK_STREAM
+        """Whether messages may be cut anywhere; those of SCTP may not, whatever its type."""
+        return self.type == socket.SOCK_STREAM and self.protocol != socket.IPPROTO_SCTP
 
 
 @final

@@ -153,7 +153,7 @@ def _given(call: Held, kind: SocketKind, message: TheirMessage, parts: tuple[byt
     """Send the data, in pieces where the socket is a stream."""
     name, control, flags = parts
     size = message.size
-    if kind.is_inet and not kind.is_stream and size > _INET_MOST:
+    if kind.is_inet and kind.type in {socket.SOCK_DGRAM, socket.SOCK_RAW} and size > _INET_MOST:
         raise RefusedError(-errno.EMSGSIZE)
     whole = flags & _ZEROCOPY or not kind.is_stream
     if whole and size > _LARGEST:
