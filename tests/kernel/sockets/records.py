@@ -24,7 +24,7 @@ from tests.kernel.sockets.scenarios import SCENARIOS, WAYS, Scenario
 from tests.support.cgroups import Cgroup, hooked
 from tests.support.wires import Namespace, Pair, pair
 
-__all__ = ["OBJECTS", "Maps", "command", "line", "on_file", "record", "under_the_kernel"]
+__all__ = ["FILE", "OBJECTS", "Maps", "command", "line", "record", "sections", "under_the_kernel"]
 
 HERE: Final = Path(__file__).parent
 OBJECTS: Final = HERE / "objects"
@@ -226,11 +226,11 @@ _TELLERS: Final[Mapping[str, Callable[[str, Maps], list[str]]]] = {
 }
 
 
-def on_file() -> dict[str, list[str]]:
-    """The kernel's records by scenario, from kernel.txt."""
+def sections(path: Path) -> dict[str, list[str]]:
+    """The lines of a file by the headings above them."""
     found: dict[str, list[str]] = {}
-    for text in FILE.read_text().split("\n\n"):
-        name, *lines = text.strip("\n").splitlines()
+    for text in path.read_text().strip("\n").split("\n\n"):
+        name, *lines = text.splitlines()
         found[name.removeprefix("## ")] = [each.removeprefix("   ") for each in lines]
     return found
 
