@@ -237,7 +237,7 @@ def test_a_lock_out_is_refused_without_force(ends: tuple[Pair, Commands], tmp_pa
     assert net.shown() == []
     net.run("attach", no_ssh, "dev", "eth0", "--mode", "host", SSH_CONNECTION="10.9.0.1 50000 192.0.2.7 22")
     net.run("detach", "dev", "eth0")
-    net.run("attach", drop, "dev", "eth0", "--mode", "host", "--force", "--revert-after", "2")
+    net.run("attach", drop, "dev", "eth0", "--mode", "host", "--force", "--revert-after", "9")
     assert _pings(wires.client, count=1) == 0
     _until(lambda: net.shown() == [])
     _until(lambda: _pings(wires.client) == 3)  # the client's neighbour entry has to fail first
