@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import runtime
-from netdev.interpose import REFERENCE, Child, InterposeLoops, Supervisor
+from netdev.interpose import REFERENCE, InterposeLoops, Supervisor
 from tests.kernel.sockets.records import OBJECTS, command, record
 from tests.kernel.sockets.scenarios import Scenario
 from tests.support.wires import Namespace
@@ -45,36 +45,40 @@ class Ours:
 
 
 @contextmanager
-def _supervised(scenario: Scenario, kind: str, rules: Rules) -> Iterator[tuple[Supervisor, Ours]]:
-    loops, engine = KINDS[kind]
-    with ExitStack() as stack:
-        path = OBJECTS / f"{scenario.object}.o"
-        obj = stack.enter_context(runtime.load(path, registry=default_registry(), engine=engine))
+def _attached(scenario: Scenario, kind: str, rules: Rules) -> Iterator[tuple[SocketPolicy, Ours]]:
+    engine = KINDS[kind][1]
+    path = OBJECTS / f"{scenario.object}.o"
+    with runtime.load(path, registry=default_registry(), engine=engine) as obj:
         maps = Ours(obj)
         for row in scenario.maps:
             maps.update(*row)
         attachments = Attachments(rules=rules)
         for words in scenario.attach:
             attachments.attach(obj.bare_programs[words.partition(":")[0]])
-        policy = stack.enter_context(SocketPolicy(attachments, engine=engine))
-        yield stack.enter_context(Supervisor(policy, loops=loops)), maps
+        with SocketPolicy(attachments, engine=engine) as policy:
+            yield policy, maps
 
 
 def under_supervision(scenario: Scenario, client: Namespace, kind: str, *, rules: Rules = Rules.LINUX) -> list[str]:
     """The record of a scenario under one of KINDS."""
+    with _attached(scenario, kind, rules) as (policy, maps):
+        with Supervisor(policy, loops=KINDS[kind][0]) as supervisor:
+            told = _told(supervisor, scenario.script, command(client))
+        return record(scenario, told, maps)
+
+
+def _told(supervisor: Supervisor, text: str, words: list[str]) -> str:
     with (
-        _supervised(scenario, kind, rules) as (supervisor, maps),
         tempfile.TemporaryFile("w+") as script,
         tempfile.TemporaryFile("w+") as told,
         tempfile.TemporaryFile("w+") as complaints,
     ):
-        script.write(scenario.script)
+        script.write(text)
         script.seek(0)
-        child: Child = supervisor.run(command(client), stdin=script, stdout=told, stderr=complaints)
-        code = child.wait(_SECONDS)
+        code = supervisor.run(words, stdin=script, stdout=told, stderr=complaints).wait(_SECONDS)
         complaints.seek(0)
         assert code == 0, complaints.read()
         assert supervisor.wait_for_all(_SECONDS)
         assert not supervisor.failures
         told.seek(0)
-        return record(scenario, told.read(), maps)
+        return told.read()
