@@ -21,7 +21,7 @@ from xdp.cli.output import Output
 from xdp.cli.run_ledger import Ledger
 from xdp.cli.run_report import Report
 from xdp.cli.run_rest import adopt, descendants, reap
-from xdp.cli.run_signals import Relay
+from xdp.cli.run_signals import Relay, held_back
 from xdp.live.registry import State, start_time
 from xdp.live.runs import Run, Runs, cgroup_of
 
@@ -76,13 +76,16 @@ class _Running:
 
     def whole(self) -> int:
         """Everything; the command's exit code, unless the report could not be written."""
-        from netdev.errors import InterfaceError
-        from netdev.interpose import SocketCall, Supervisor
-        from xdp.cli.run_programs import Programs, loops
-
         arguments = self.arguments
         inherited = _inherited()
-        relay = self.stack.enter_context(Relay())
+        with held_back():
+            import numpy as np  # makes threads when it is imported
+
+            from netdev.errors import InterfaceError
+            from netdev.interpose import SocketCall, Supervisor
+            from xdp.cli.run_programs import Programs, loops
+
+            del np
         programs = self.stack.enter_context(
             Programs.opened(
                 arguments.attach,
@@ -92,6 +95,7 @@ class _Running:
                 interpreter=arguments.interpreter,
             )
         )
+        relay = self.stack.enter_context(Relay())
         supervisor = self.stack.enter_context(
             Supervisor(programs.policy, on_error=arguments.on_error, loops=loops(interpreter=arguments.interpreter))
         )

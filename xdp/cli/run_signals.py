@@ -10,18 +10,28 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Final, Self, final
 
-__all__ = ["RELAYED", "Relay"]
+__all__ = ["RELAYED", "Relay", "held_back"]
 
 RELAYED: Final = frozenset(
     {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2}
 )
 _KEYS: Final = frozenset({signal.SIGINT, signal.SIGQUIT})
 _FROM_KERNEL: Final = 0x80  # SI_KERNEL
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """In here they wait: threads that are made keep them blocked, and so never take a signal that a `Relay` waits for."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*RELAYED, signal.SIGCHLD})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @final
