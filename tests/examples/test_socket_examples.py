@@ -86,3 +86,16 @@ def test_a_recorded_policy_enforces_what_was_done(tmp_path: Path) -> None:
     assert len(json.loads(policy.read_text())) == 2
     done = _run("recorder", "enforce", str(policy), *command, "9002")
     assert done.stdout.splitlines() == ["9002 Operation not permitted", "refused send udp 127.0.0.1:9002 (1)"]
+
+
+def test_the_command_line_runs_an_example(tmp_path: Path) -> None:
+    """`xdpsim run --attach` does with an object what its script does."""
+    quota = tmp_path / "quota.json"
+    quota.write_text('[{"key": 0, "value": 3}]')
+    program = EXAMPLES / "sockets" / "port_quota.o"
+    leak = [sys.executable, str(EXAMPLES / "sockets" / "leak.py"), "5"]
+    command = [sys.executable, "-m", "xdp.cli", "run", "--attach", f"{program}:port_quota", "--map", f"quota={quota}"]
+    done = subprocess.run([*command, "--", *leak], capture_output=True, text=True, cwd=EXAMPLES.parent, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "holds 3 ports of 5: Permission denied" in done.stdout
+    assert "bind 3 allowed, 1 denied" in done.stderr

@@ -27,7 +27,6 @@ DIFFERENCES = sections(Path(__file__).with_name("differences.txt"))
 
 BUGS = MappingProxyType(
     {
-        "see the names of sockets that serve": "the address of accept(2) goes by no getpeername program",
         "choose the source of datagrams": "the compiled loop loses the source that a program chose",
         "choose the source and the target of datagrams over IPv6": "the compiled loop loses the source that a program chose",
         "choose a source that is not here": "the compiled loop loses the source that a program chose",
