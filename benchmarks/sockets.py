@@ -38,12 +38,16 @@ from netdev.interpose import (
     SocketEvent,
     Supervisor,
 )
+from runtime.loader import load
 from tests.support.interposed import native_policy
+from xdp.extension import default_registry
 from xdp.natives import INTERPOSE
+from xdp.sockets import Attachments, SocketPolicy
 
 __all__ = ["Cost", "costs", "socket_section"]
 
 _HERE: Final = Path(__file__).parent
+_FIREWALL: Final = _HERE.parent / "examples" / "sockets" / "connect_firewall.o"
 _KINDS: Final = ("tcp", "udp")
 _ALONE: Final = "not supervised"
 _WARM: Final = 50
@@ -144,6 +148,23 @@ def _ways(folder: Path) -> Iterator[tuple[str, _Start]]:
     yield "reference loop, allowed in Python", _supervised(client, _Python(), REFERENCE)
     yes = native_policy("return 0;", SocketCall.CONNECT)
     yield "native loop, allowed at once", _supervised(client, _Python(native=yes), INTERPOSE)
+    yield "native loop, connect_firewall.o with 1,000 prefixes", _firewall(client)
+
+
+def _firewall(client: Path) -> _Start:
+    """Judged by programs, as `xdpsim run --attach connect_firewall.o:connect4` does it."""
+
+    def start(stack: ExitStack) -> subprocess.Popen[bytes]:
+        loaded = stack.enter_context(load(_FIREWALL, registry=default_registry()))
+        rules = loaded.maps["rules"]
+        for number in range(1000):
+            rules[f"::ffff:10.{number >> 8}.{number & 255}.0/120"] = {"blocked": 1, "hits": 0}
+        attachments = Attachments()
+        attachments.attach(loaded.program("connect4"))
+        policy = stack.enter_context(SocketPolicy(attachments))
+        return _supervised(client, policy, INTERPOSE)(stack)
+
+    return start
 
 
 @contextmanager
