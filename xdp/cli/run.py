@@ -19,7 +19,7 @@ from runtime.errors import DeviceError
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
 from xdp.cli.run_ledger import Ledger
-from xdp.cli.run_report import Report
+from xdp.cli.run_report import Coverage, Report
 from xdp.cli.run_rest import adopt, descendants, reap
 from xdp.cli.run_signals import Relay, held_back
 from xdp.live.registry import State, start_time
@@ -82,7 +82,7 @@ class _Running:
             import numpy as np  # makes threads when it is imported
 
             from netdev.errors import InterfaceError
-            from netdev.interpose import SocketCall, Supervisor
+            from netdev.interpose import Supervisor
             from xdp.cli.run_programs import Programs, loops
 
             del np
@@ -112,20 +112,27 @@ class _Running:
         code = self._followed(supervisor, child, relay, ledger)
         self._rest(supervisor, child, relay, ledger)
         self._collect(supervisor, ledger)
+        self._account(supervisor, ledger, programs.coverage(), code=code, seconds=time.monotonic() - begun)
+        return Exit.SUPERVISOR if self.report.failed and code == 0 else code
+
+    def _account(
+        self, supervisor: Supervisor, ledger: Ledger, coverage: Coverage, *, code: int, seconds: float
+    ) -> None:
+        from netdev.interpose import SocketCall
+
         calls = [each.name.lower() for each in SocketCall]  # those are in the coverage of the programs
         self.report.summary(
             ledger,
             command=self.command,
             code=code,
-            policy=arguments.policy,
-            on_error=arguments.on_error,
-            coverage=programs.coverage(),
+            policy=self.arguments.policy,
+            on_error=self.arguments.on_error,
+            coverage=coverage,
             system=[asdict(row) for row in supervisor.coverage() if row.what not in calls],
             failures=list(supervisor.failures),
             lost=supervisor.lost,
-            seconds=round(time.monotonic() - begun, 6),
+            seconds=round(seconds, 6),
         )
-        return Exit.SUPERVISOR if self.report.failed and code == 0 else code
 
     def _followed(self, supervisor: Supervisor, child: Child, relay: Relay, ledger: Ledger) -> int:
         """Until the command ends; its exit code."""
