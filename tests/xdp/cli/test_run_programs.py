@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.support.cgroups import Cgroup, hooked
 from tests.support.commands import EXAMPLES, FILTER
 from tests.support.interposed import ROOT as NEEDS_ROOT
+from tests.support.objects import answer
 from tests.support.sources import needs_clang
 from tests.xdp.cli.test_run import CONNECT, Runs, lines, port, runs
 
@@ -147,9 +150,9 @@ def test_a_rejected_program_is_not_attached(runs: Runs, tmp_path: Path) -> None:
 
 
 @contextmanager
-def living(runs: Runs, *words: str) -> Iterator[subprocess.Popen[str]]:
+def living(runs: Runs, *words: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """A run that waits for a line of input."""
-    child = runs.started(*words, "--", "sh", "-c", "echo ready; read line", stdin=subprocess.PIPE)
+    child = runs.started(*words, "--", "sh", "-c", "echo ready; read line", stdin=subprocess.PIPE, **options)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     try:
@@ -230,6 +233,29 @@ def test_the_texts_are_those_of_bpftool(runs: Runs) -> None:
             f"{link['id']}: cgroup  prog {link['prog_id']}  ",
             f"\tcgroup_id {link['cgroup_id']}  attach_type cgroup_inet4_connect  ",
         ]
+
+
+@pytest.mark.skipif(shutil.which("bpftool") is None, reason="bpftool is the oracle")
+def test_records_are_those_of_bpftool(runs: Runs) -> None:
+    """The same programs on the same cgroup, once in the kernel: members, their order and what they say are bpftool's."""
+    with Cgroup() as group, hooked(Path(FIREWALL)) as kernel:
+        for way in ("connect4", "connect6", "sendmsg4", "sendmsg6"):
+            kernel.attach(group, way, way)
+        shown = answer("bpftool", "-j", "cgroup", "show", str(group.folder))
+        tree = answer("bpftool", "-j", "cgroup", "tree", str(group.folder))
+        with living(runs, "--attach", FIREWALL, preexec_fn=group.enter):
+            ours = runs.json("cgroup", "show", str(group.folder))
+            (branch,) = runs.json("cgroup", "tree", str(group.folder))
+            link = runs.json("link", "show")[0]
+    theirs = {each["attach_type"]: each for each in json.loads(shown)}
+    assert {each["attach_type"] for each in ours} == theirs.keys()
+    for each in ours:
+        wanted = theirs[each["attach_type"]]
+        assert list(each)[: len(wanted)] == list(wanted)
+        assert {**wanted, "id": each["id"]}.items() <= each.items()
+    assert branch["cgroup"] == str(group.folder)
+    assert list(branch) == list(json.loads(tree)[0])
+    assert list(link)[:5] == ["id", "type", "prog_id", "cgroup_id", "attach_type"]
 
 
 def test_cgroups_are_told_apart(runs: Runs, tmp_path: Path) -> None:
