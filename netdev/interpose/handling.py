@@ -14,8 +14,9 @@ from netdev.interpose.calls import Own
 from netdev.interpose.facts import SocketKind, name_of
 from netdev.interpose.held import Context, GoneError, Held, JobMemory, RefusedError, family_of
 from netdev.interpose.loops import Job
+from netdev.interpose.messages import OwnMessage, with_source
 from netdev.interpose.receiving import accept, receive_from, receive_message, receive_messages, tell_name
-from netdev.interpose.record import SOCKADDR_SIZE, Event, SocketCall
+from netdev.interpose.record import Event, SocketCall
 from netdev.interpose.sending import send_message, send_messages, send_to
 from netdev.interpose.system import Notification, answer, is_valid, system
 
@@ -63,10 +64,10 @@ def _recorded(call: Held) -> int:
         case SocketCall.LISTEN:
             return system(Own.LISTEN, call.socket, event.backlog)
         case _:
-            address = ctypes.create_string_buffer(event.address, SOCKADDR_SIZE)
-            data, size = call.job.address + Job.DATA, event[Event.SIZE]
-            flags = event.flags | socket.MSG_NOSIGNAL
-            return system(Own.SENDTO, call.socket, data, size, flags, address, len(event.address))
+            data = (ctypes.c_char * event[Event.SIZE]).from_address(call.job.address + Job.DATA)
+            control = with_source(b"", event.source) if event.source else b""
+            own = OwnMessage(name=event.address, data=data, control=control)
+            return system(Own.SENDMSG, call.socket, own.address, event.flags | socket.MSG_NOSIGNAL)
 
 
 def _unreachable(context: Context, held: Notification, result: int) -> None:
@@ -134,10 +135,12 @@ def _connect(call: Held, kind: SocketKind) -> None:
         call.ask(SocketCall.CONNECT_AUTHORIZATION)
         event[Event.CALL] = SocketCall.CONNECT
     final = event.address
+    is_new = call.is_new(kind)
     result = call.make(lambda: _named(call, Own.CONNECT, final))
     result = call.interrupted(result, socket.SO_SNDTIMEO)
     call.tell(result)
-    call.connected(kind, result)
+    if is_new:
+        call.connected(result)
     call.answer(result)
 
 

@@ -36,7 +36,8 @@ from netdev.interpose.system import (
 __all__ = ["Context", "GoneError", "Held", "JobMemory", "RefusedError", "family_of"]
 
 _REFUSALS: Final = (-errno.EACCES, -errno.EPERM)
-_ESTABLISHED: Final = 1
+_CLOSE: Final = 7
+_OPENING: Final = (2, 3)  # SYN_SENT, SYN_RECV
 _LATER: Final = (SocketCall.ESTABLISHED_ACTIVE, SocketCall.CLOSED)
 _UNDER_WAY: Final = (-errno.EINPROGRESS, -errno.EINTR, -RESTART)
 _NO_TIMEOUT: Final = bytes(16)
@@ -303,14 +304,17 @@ class Held:
             self._done(0)
         event[Event.CALL], event[Event.RESULT] = before
 
-    def connected(self, kind: SocketKind, result: int) -> None:
-        """Tell of a connection that this call has opened, now or when it is open."""
-        if self.context.wants.isdisjoint(_LATER) or not kind.is_stream:
-            return
-        if result >= 0 and tcp_state(self.socket) == _ESTABLISHED:
-            self.happened(SocketCall.ESTABLISHED_ACTIVE, self.socket)
-        elif result in _UNDER_WAY:
+    def is_new(self, kind: SocketKind) -> bool:
+        """Whether a connection that the call opens is to be told of: nobody has begun to connect the socket before."""
+        return not self.context.wants.isdisjoint(_LATER) and kind.is_stream and tcp_state(self.socket) == _CLOSE
+
+    def connected(self, result: int) -> None:
+        """Tell of the connection that this call has opened, now or when it is open; its peer may have closed it already."""
+        state = tcp_state(self.socket)
+        if result in _UNDER_WAY or (result >= 0 and state in _OPENING):
             self.context.opened(self.event, os.dup(self.socket))
+        elif result >= 0 and state != _CLOSE:
+            self.happened(SocketCall.ESTABLISHED_ACTIVE, self.socket)
 
     def _log(self) -> None:
         job = self.job

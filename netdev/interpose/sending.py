@@ -77,11 +77,12 @@ def _send_one(call: Held, kind: SocketKind, message: TheirMessage, flags: int) -
     if not kind.is_inet and call.caller.is_alone():
         call.leave_alone()
         return
+    is_new = bool(flags & MSG_FASTOPEN) and call.is_new(kind)
     result = _sent(call, kind, message, flags)
     call.broken_pipe(result, flags, kind)
     call.tell(result)
-    if flags & MSG_FASTOPEN:
-        call.connected(kind, min(result, 0))
+    if is_new:
+        call.connected(min(result, 0))
     call.answer(result)
 
 

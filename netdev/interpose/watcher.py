@@ -30,8 +30,8 @@ _TICK: Final = 0.02
 _REST: Final = 0.25
 _LONG: Final = 5_000_000
 _AT_ONCE: Final = 32
-_ESTABLISHED: Final = 1
 _UNDER_WAY: Final = (2, 3)  # SYN_SENT, SYN_RECV
+_NEVER: Final = (0, 7)  # of no TCP socket, CLOSE: it was refused. Behind those are the states of a connection that ends
 
 
 @final
@@ -155,7 +155,7 @@ class Watcher:
             return
         with self._lock:
             workers, event = self._opening.pop(descriptor)
-        if state == _ESTABLISHED:
+        if state not in _NEVER:
             workers.tell_opened(event, descriptor)
         os.close(descriptor)
 

@@ -49,6 +49,7 @@ from runtime.native import (
     urem,
 )
 from xdp.natives.compiled import Compiled
+from xdp.natives.sources import send_from
 
 __all__ = ["INTERPOSE", "conclude", "make", "serve"]
 
@@ -342,6 +343,8 @@ def _call(job: int, call: int) -> int:
     if call == SocketCall.LISTEN:
         return syscall(Own.LISTEN, descriptor, load64(record + Event.BACKLOG), 0, 0, 0, 0)
     flags = load64(record + Event.FLAGS) | _NOSIGNAL
+    if unlikely(load64(record + Event.SOURCE_LENGTH) != 0) != 0:
+        return send_from(job, flags)
     return syscall(Own.SENDTO, descriptor, job + Job.DATA, load64(record + Event.SIZE), flags, address, length)
 
 
