@@ -42,22 +42,29 @@ class Fact(IntFlag):
 @final
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to become of a call. `errno` is what a denied one fails with; `redirected`: it goes elsewhere now."""
+    """What is to become of a call. `errno` is what a denied one fails with; `redirected`: it goes elsewhere now.
+
+    `free_port`, of a bind: the caller needs no privilege for the port, as with CAP_NET_BIND_SERVICE.
+    """
 
     action: Action
     errno: int = errno.EPERM
     redirected: bool = False
+    free_port: bool = False
 
     @property
     def word(self) -> int:
-        """The decision as native policies return it: action | errno << 8 | redirected << 24."""
-        return self.action | (self.errno << 8 if self.action is Action.DENY else 0) | self.redirected << 24
+        """The decision as native policies return it: action | errno << 8 | redirected << 24 | free_port << 25."""
+        denied = self.errno << 8 if self.action is Action.DENY else 0
+        return self.action | denied | self.redirected << 24 | self.free_port << 25
 
     @classmethod
     def of(cls, word: int) -> Decision:
         """The decision that a word says; a denial without an errno is EPERM. Unknown actions are denials."""
         action = Action(word & 0xFF) if word & 0xFF in tuple(Action) else Action.DENY
-        return cls(action, word >> 8 & 0xFFFF or errno.EPERM, redirected=bool(word >> 24 & 1))
+        return cls(
+            action, word >> 8 & 0xFFFF or errno.EPERM, redirected=bool(word >> 24 & 1), free_port=bool(word >> 25 & 1)
+        )
 
 
 ALLOW = Decision(Action.ALLOW)

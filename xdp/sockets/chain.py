@@ -1,13 +1,14 @@
 """Who is attached to socket calls, how many may be, and in which order they are asked.
 
-A program is attached for everybody, for a network namespace or for a cgroup. Those of one place are asked before those of all, and
-among them those that were attached first. A cgroup is that of the caller itself: those above it are not looked at.
+A program is attached for everybody, for a network namespace or for a cgroup with all that lie in it. Those of one place are asked
+before those of all, those of a cgroup before those of the cgroups around it, as in Linux, and among them those that were attached first.
 
 Not here: what their answers come to (decide), and calls (policy).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,8 +17,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, Final, final
 
 from netdev.interpose import SocketCall
-from runtime.errors import InputError, UnsupportedError
-from xdp.sockets.decide import Rule, Scope
+from runtime.errors import InputError, UnsupportedError, XdpsimError
+from xdp.sockets.decide import MOST_CGROUPS, Rule, Scope
+from xdp.sockets.places import cgroup_number, depth_of, netns_cookie
 from xdp.sockets.programs import NOT_LINUX
 from xdp.sockets.ways import calls_of, way_of
 
@@ -60,14 +62,27 @@ class Parameter:
 
     @classmethod
     def cgroup(cls, number: int) -> Parameter:
-        """A cgroup (the inode of its folder)."""
+        """A cgroup (the inode of its folder), and all that lie in it."""
         return cls(Scope.CGROUP, number)
+
+    @classmethod
+    def netns_of(cls, place: str | int | os.PathLike[str]) -> Parameter:
+        """A network namespace by its inode number, its name (`ip netns`), or a path as /proc/PID/ns/net. Raises InputError."""
+        return cls.netns(netns_cookie(place))
+
+    @classmethod
+    def cgroup_of(cls, place: str | int | os.PathLike[str]) -> Parameter:
+        """A cgroup by its id, its folder, or its path in the hierarchy. Raises InputError."""
+        return cls.cgroup(cgroup_number(place))
 
 
 @final
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attached:
-    """A program in its place. `turn` counts attachments: a program that replaces another has its turn."""
+    """A program in its place. `turn` counts attachments: a program that replaces another has its turn.
+
+    `depth` is how deep the cgroup lies, 0 for other places and for cgroups that are not known.
+    """
 
     id: int
     program: Program
@@ -76,11 +91,12 @@ class Attached:
     parameter: Parameter
     rule: Rule
     turn: int
+    depth: int = 0
 
     @property
-    def order(self) -> tuple[int, bool, int]:
-        """Bind programs first, then those of one place, then by turn."""
-        return (self.rule is not Rule.BIND, self.parameter.scope is Scope.EVERYBODY, self.turn)
+    def order(self) -> tuple[int, bool, int, int]:
+        """Bind programs first, then those of one place, of cgroups from the inside out, then by turn."""
+        return (self.rule is not Rule.BIND, self.parameter.scope is Scope.EVERYBODY, -self.depth, self.turn)
 
 
 _CAPABILITIES: Final = {"bind": Capability.SINGLE_PER_PARAMETER, "sock_ops": Capability.SINGLE_PER_PARAMETER}
@@ -103,7 +119,7 @@ class Attachments:
         return self._attached
 
     def watch(self, changed: Callable[[], None]) -> Callable[[], None]:
-        """Call a function after each change; what is returned ends that."""
+        """Call a function after each change; what is returned ends that. What it raises takes the change back."""
         with self._lock:
             self._watchers.append(changed)
         return lambda: self._watchers.remove(changed)
@@ -143,6 +159,7 @@ class Attachments:
                 parameter=place,
                 rule=self._rule(program),
                 turn=replace.turn if replace is not None else number,
+                depth=depth_of(place.value) if place.scope is Scope.CGROUP else 0,
             )
             self._become((*rest, made))
             return made
@@ -177,6 +194,9 @@ class Attachments:
             )
         if len(same) >= MOST:
             raise InputError(f"{MOST} programs are attached to {way}: there is no room for {program.name!r}")
+        cgroups = {each.parameter for each in rest if each.parameter.scope is Scope.CGROUP}
+        if place.scope is Scope.CGROUP and len(cgroups | {place}) > MOST_CGROUPS:
+            raise InputError(f"{MOST_CGROUPS} cgroups have programs: there is no room for {program.name!r} at another")
 
     def _rule(self, program: Program) -> Rule:
         if program.type.name == "bind":
@@ -186,6 +206,15 @@ class Attachments:
         return Rule.WINDOWS if added or self.rules is Rules.WINDOWS else Rule.LINUX
 
     def _become(self, attached: tuple[Attached, ...]) -> None:
+        before = self._attached
         self._attached = tuple(sorted(attached, key=lambda each: each.order))
-        for changed in tuple(self._watchers):
-            changed()
+        told = []
+        try:
+            for changed in tuple(self._watchers):
+                told.append(changed)
+                changed()
+        except XdpsimError:
+            self._attached = before
+            for changed in told:
+                changed()
+            raise

@@ -10,6 +10,7 @@ eBPF for Windows: what a program wrote is taken back unless it redirects; the fi
 from __future__ import annotations
 
 import errno
+import platform
 import socket
 from enum import IntEnum
 from typing import Final
@@ -18,29 +19,59 @@ from netdev.interpose import Action, Event, SocketCall
 from runtime.native import (
     atomic_add64,
     call_entry,
+    load8,
     load16,
     load64,
     load_acquire64,
     memcpy,
     memeq,
     native,
+    store8,
     store64,
+    store_release64,
+    syscall,
     urem,
     zext32,
 )
 from runtime.spec import ENVIRONMENT_SIZE, Env
-from xdp.sockets.drivers import enter_bind, enter_sock_addr, is_mapped, leave_bind, leave_sock_addr
-from xdp.sockets.layout import Room
+from xdp.sockets.drivers import enter_bind, enter_sock_addr, enter_sock_ops, is_mapped, leave_bind, leave_sock_addr
+from xdp.sockets.layout import PRINTED_ROOM, Room
 from xdp.sockets.verdicts import BindAction, Outcome, Verdict
 
-__all__ = ["ENTRY_SIZE", "TABLE_SIZE", "Entry", "Rule", "Scope", "Table", "answer", "begin", "decide", "judge", "takes"]
+__all__ = [
+    "ENTRY_SIZE",
+    "LINEAGES",
+    "MOST_CGROUPS",
+    "TABLE_SIZE",
+    "Entry",
+    "Printed",
+    "Rule",
+    "Scope",
+    "Table",
+    "answer",
+    "begin",
+    "decide",
+    "happen",
+    "is_here",
+    "judge",
+    "place",
+    "takes",
+    "tell",
+    "worker",
+]
+
+MOST_CGROUPS: Final = 64
+"""So many cgroups may have programs: a set of them is a word."""
+LINEAGES: Final = 1024
+"""Slots for what is known of the cgroups of callers."""
 
 
 class Table(IntEnum):
     """Byte offsets of a table. TEMPLATE: the address of an environment that those of workers are made from.
 
     OBSERVE: 1 when nothing is enforced. CPUS: how many slots per-CPU values have. FIRST and COUNT: arrays by SocketCall, where its
-    entries begin, counted in entries, and how many there are. ENTRIES: they follow.
+    entries begin, counted in entries, and how many there are. LINEAGES: where pairs of words lie, the id of a cgroup (0: free) and
+    the set of cgroups with programs that it is in, 0 when no cgroup has programs. PRINTED: a Printed, or 0. ENTRIES: they follow.
     """
 
     TEMPLATE = 0
@@ -48,13 +79,25 @@ class Table(IntEnum):
     CPUS = 16
     FIRST = 24
     COUNT = 152
-    ENTRIES = 280
+    LINEAGES = 280
+    PRINTED = 288
+    ENTRIES = 296
+
+
+class Printed(IntEnum):
+    """Byte offsets of the ring that takes what programs print. NEXT and NOW: tickets of those who write. HEAD: bytes ever written."""
+
+    NEXT = 0
+    NOW = 8
+    HEAD = 16
+    SIZE = 24
+    TEXT = 32
 
 
 class Entry(IntEnum):
     """Byte offsets of an entry. ENTRY: where the program starts. RULE: a Rule. FAMILY: 4, 6, or 0 for both.
 
-    SCOPE: a Scope, and VALUE what it is compared with. RUNS, DENIED, REDIRECTED: counters.
+    SCOPE: a Scope, and VALUE what it is compared with: a cookie, or a set with the cgroup. RUNS, DENIED, REDIRECTED: counters.
     """
 
     ENTRY = 0
@@ -103,6 +146,8 @@ _EPERM: Final = errno.EPERM
 _EACCES: Final = errno.EACCES
 _NOT_SUPPORTED: Final = 524  # ENOTSUPP of the kernel
 _REDIRECTED: Final = 1 << 24
+_FREE_PORT: Final = 1 << 25
+_YIELD: Final = 124 if platform.machine() == "aarch64" else 24
 _GOLDEN: Final = 0x1E3779B97F4A7C15
 _LOW: Final = 0xFFFFFFFF
 _STOP_RULE: Final = 1
@@ -169,7 +214,7 @@ def _is_of_interest(record: int) -> int:
 
 
 @native
-def _worker(record: int, table: int) -> int:
+def worker(record: int, table: int) -> int:
     """The environment behind the record; made when it is not of this table."""
     env = record + Room.ENVIRONMENT
     if load64(record + Room.MADE_BY) != table:
@@ -179,6 +224,9 @@ def _worker(record: int, table: int) -> int:
         store64(env + Env.CPU, urem(turn, load64(table + Table.CPUS)))
         store64(env + Env.RANDOM, atomic_add64(template + Env.RANDOM, _GOLDEN) | 1)
         store64(env + Env.OWNER, load64(template + Env.OWNER) & ~_LOW | record & _LOW | 1)
+        store64(env + Env.PRINTK, record + Room.PRINTED)
+        store64(env + Env.PRINTK_SIZE, PRINTED_ROOM)
+        store64(env + Env.PRINTK_HEAD, 0)
         store64(record + Room.MADE_BY, table)
     return env
 
@@ -189,20 +237,49 @@ def begin(record: int, table: int) -> int:
     store64(record + Room.RETVAL, 0)
     store64(record + Room.REDIRECT_SIZE, 0)
     store64(record + Room.VERDICT, Outcome.SOFT)
+    store64(record + Room.FREE_PORT, 0)
     if _is_short(record) != 0:
         return 0
     _save(record, Room.ORIGINAL)
     _save(record, Room.SAVED)
-    return _worker(record, table)
+    return worker(record, table)
+
+
+@native
+def place(record: int, table: int) -> int:
+    """Note which of the cgroups with programs the caller is in; 0 when somebody has to find that out first."""
+    known = load64(table + Table.LINEAGES)
+    number = load64(record + Event.CGROUP_ID)
+    store64(record + Room.CGROUPS, 0)
+    if known == 0 or number == 0:
+        return 1
+    at = urem(number, LINEAGES)
+    for _ in range(LINEAGES):
+        found = load_acquire64(known + 16 * at)
+        if found == number:
+            store64(record + Room.CGROUPS, load64(known + 16 * at + 8))
+            return 1
+        if found == 0:
+            return 0
+        at = urem(at + 1, LINEAGES)
+    return 0
+
+
+@native
+def is_here(record: int, entry: int) -> int:
+    """Whether the caller is in the place of an entry."""
+    scope = load64(entry + Entry.SCOPE)
+    if scope == Scope.NETNS and load64(entry + Entry.VALUE) != load64(record + Event.NETNS_COOKIE):
+        return 0
+    if scope == Scope.CGROUP and load64(entry + Entry.VALUE) & load64(record + Room.CGROUPS) == 0:
+        return 0
+    return 1
 
 
 @native
 def takes(record: int, entry: int) -> int:
     """Whether the call leads to the program of an entry."""
-    scope = load64(entry + Entry.SCOPE)
-    if scope == Scope.NETNS and load64(entry + Entry.VALUE) != load64(record + Event.NETNS_COOKIE):
-        return 0
-    if scope == Scope.CGROUP and load64(entry + Entry.VALUE) != load64(record + Event.CGROUP_ID):
+    if is_here(record, entry) == 0:
         return 0
     if load64(entry + Entry.RULE) == Rule.BIND:
         return 1
@@ -220,6 +297,8 @@ def _merge(record: int, outcome: int) -> int:
 def _judge_linux(record: int, entry: int, result: int) -> int:
     if result & 1 == 0 and load64(record + Room.RETVAL) == 0:
         store64(record + Room.RETVAL, -_EPERM)
+    if result & 2 != 0:  # only binds may return that
+        store64(record + Room.FREE_PORT, 1)
     if result & 1 == 0:
         atomic_add64(entry + Entry.DENIED, 1)
     elif _is_changed(record, Room.SAVED) != 0:
@@ -279,7 +358,9 @@ def answer(record: int, table: int) -> int:
     failure = load64(record + Room.RETVAL)
     if failure == 0 and _became_mapped(record) != 0:
         failure = -_NOT_SUPPORTED
-    word = Action.ALLOW | _is_changed(record, Room.ORIGINAL) * _REDIRECTED
+    word = (
+        Action.ALLOW | _is_changed(record, Room.ORIGINAL) * _REDIRECTED | load64(record + Room.FREE_PORT) * _FREE_PORT
+    )
     if failure != 0:
         word = Action.DENY | -failure << 8
         _merge(record, Outcome.REJECT)
@@ -320,9 +401,52 @@ def _through(record: int, table: int, env: int, call: int) -> int:
 
 
 @native
+def tell(record: int, table: int) -> int:
+    """Move what programs have printed to where it is read from; those who do so take turns."""
+    ours = record + Room.ENVIRONMENT + Env.PRINTK_HEAD
+    count = load64(ours)
+    printed = load64(table + Table.PRINTED)
+    store64(ours, 0)
+    if printed == 0:
+        return 0
+    first = max(count - PRINTED_ROOM, 0)
+    ticket = atomic_add64(printed + Printed.NEXT, 1)
+    while load_acquire64(printed + Printed.NOW) != ticket:
+        syscall(_YIELD, 0, 0, 0, 0, 0, 0)
+    head = load64(printed + Printed.HEAD)
+    size = load64(printed + Printed.SIZE)
+    for at in range(first, count):
+        store8(printed + Printed.TEXT + urem(head, size), load8(record + Room.PRINTED + urem(at, PRINTED_ROOM)))
+        head += 1
+    store_release64(printed + Printed.HEAD, head)
+    return store_release64(printed + Printed.NOW, ticket + 1)
+
+
+@native
+def happen(record: int, current: int) -> int:
+    """Run sock_ops programs over what has happened; 0 when the caller's cgroup is not known yet, and nothing was done."""
+    table = load_acquire64(current)
+    if place(record, table) == 0:
+        return 0
+    env = worker(record, table)
+    call = load64(record + Event.CALL)
+    entry = table + Table.ENTRIES + ENTRY_SIZE * load64(table + Table.FIRST + 8 * call)
+    for _ in range(load64(table + Table.COUNT + 8 * call)):
+        if is_here(record, entry) != 0:
+            atomic_add64(entry + Entry.RUNS, 1)
+            call_entry(load64(entry + Entry.ENTRY), enter_sock_ops(record, env), env)
+        entry += ENTRY_SIZE
+    if load64(env + Env.PRINTK_HEAD) != 0:
+        tell(record, table)
+    return 1
+
+
+@native
 def decide(record: int, current: int) -> int:
     """The word for a record; `current` is the address of the word that holds the table's."""
     table = load_acquire64(current)
+    if place(record, table) == 0:
+        return Action.ASK
     env = begin(record, table)
     if env == 0:
         return Action.ALLOW
@@ -332,4 +456,6 @@ def decide(record: int, current: int) -> int:
         store64(record + Event.CALL, SocketCall.CONNECT_AUTHORIZATION)
         _through(record, table, env, SocketCall.CONNECT_AUTHORIZATION)
         store64(record + Event.CALL, call)
+    if load64(env + Env.PRINTK_HEAD) != 0:
+        tell(record, table)
     return answer(record, table)

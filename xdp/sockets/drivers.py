@@ -43,6 +43,7 @@ __all__ = [
     "drive_sock_ops",
     "enter_bind",
     "enter_sock_addr",
+    "enter_sock_ops",
     "is_mapped",
     "leave_bind",
     "leave_sock_addr",
@@ -315,8 +316,8 @@ def _operation(record: int, ctx: int) -> int:
 
 
 @native
-def drive_sock_ops(record: int, env: int) -> int:
-    """Run a program about what has happened to a connection over an event record; what it returned."""
+def enter_sock_ops(record: int, env: int) -> int:
+    """Fill struct bpf_sock_ops; its address."""
     ctx = _begin(record, env)
     sk = _fill_socket(record)
     store32(ctx + SockOps.OP, _operation(record, ctx))
@@ -332,4 +333,10 @@ def drive_sock_ops(record: int, env: int) -> int:
     store64(ctx + SockOps.SK, sk)
     store64(ctx + SockOps.SKB_DATA, ctx)
     store64(ctx + SockOps.SKB_DATA_END, ctx)
-    return zext32(call_program(ctx, env))
+    return ctx
+
+
+@native
+def drive_sock_ops(record: int, env: int) -> int:
+    """Run a program about what has happened to a connection over an event record; what it returned."""
+    return zext32(call_program(enter_sock_ops(record, env), env))

@@ -11,13 +11,15 @@ from typing import Final
 from netdev.interpose import EVENT_ROOM, EVENT_SIZE
 from runtime.spec import ENVIRONMENT_SIZE, Env
 
-__all__ = ["CONTEXT_ROOM", "LONGEST_REDIRECT", "LONGEST_TEXT", "Room", "Word"]
+__all__ = ["CONTEXT_ROOM", "LONGEST_REDIRECT", "LONGEST_TEXT", "PRINTED_ROOM", "Room", "Word"]
 
 CONTEXT_ROOM: Final = 256
 LONGEST_REDIRECT: Final = 512
 """Bytes of a redirect context."""
 LONGEST_TEXT: Final = 4096
 """Bytes of the path of a program (PATH_MAX)."""
+PRINTED_ROOM: Final = 1024
+"""Bytes of what programs print during one call; of more, the last are kept."""
 
 
 class Room(IntEnum):
@@ -27,6 +29,8 @@ class Room(IntEnum):
     CONTEXT: what the program is handed. SOCKET: a struct bpf_sock. SAVED: the call's addresses and their lengths before the program, ORIGINAL: before all programs.
     RETVAL: what set_retval said. RESULT: what the program returned. VERDICT: what a chain came to. REDIRECT_SIZE and REDIRECT:
     what was left by set_redirect_context. TEXT_SIZE, TEXT: the path of the caller's program, PATH to it in /proc.
+    CGROUPS: a set of those cgroups with programs that the caller is in. FREE_PORT: 1 when a program said that the port needs no
+    privilege. PRINTED: the ring of trace_printk.
     """
 
     ENVIRONMENT = EVENT_SIZE
@@ -44,7 +48,10 @@ class Room(IntEnum):
     PATH = MADE_BY + 48
     REDIRECT = PATH + 48
     TEXT = REDIRECT + LONGEST_REDIRECT
-    END = TEXT + LONGEST_TEXT
+    CGROUPS = TEXT + LONGEST_TEXT
+    FREE_PORT = CGROUPS + 8
+    PRINTED = CGROUPS + 16
+    END = PRINTED + PRINTED_ROOM
 
 
 assert Room.END <= EVENT_ROOM

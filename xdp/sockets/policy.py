@@ -6,22 +6,37 @@ Not here: supervision (netdev.interpose), and how answers are put together (deci
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
-from threading import Lock
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, final
 
-from netdev.interpose import EVENT_ROOM, Decision, Event, Fact, NativePolicy, SocketCall, SocketEvent
+from netdev.interpose import EVENT_ROOM, Action, Decision, Event, Fact, NativePolicy, SocketCall, SocketEvent
 from runtime.engine import Environment
-from runtime.errors import InternalError
+from runtime.errors import InputError, InternalError
 from runtime.native import Library, library, memory
-from runtime.spec import ClockMode, Env, FieldKind
+from runtime.spec import ClockMode, FieldKind
 from xdp.sockets.chain import Attached, Attachments
-from xdp.sockets.decide import ENTRY_SIZE, TABLE_SIZE, Entry, Rule, Scope, Table, answer, begin, decide, judge, takes
+from xdp.sockets.decide import (
+    Entry,
+    Rule,
+    Scope,
+    answer,
+    begin,
+    decide,
+    happen,
+    is_here,
+    judge,
+    place,
+    takes,
+    tell,
+    worker,
+)
 from xdp.sockets.layout import Room, Word
-from xdp.sockets.ways import family_of
+from xdp.sockets.places import lineage_of
+from xdp.sockets.tables import Made, Tape
 
 if TYPE_CHECKING:
     from runtime.loader import Program
@@ -32,11 +47,12 @@ _HAPPENED: Final = frozenset({SocketCall.ESTABLISHED_ACTIVE, SocketCall.ESTABLIS
 _FACTS: Final = {16: Fact.COMM, 80: Fact.CGROUP_ID, 46: Fact.COOKIE, 122: Fact.NETNS_COOKIE}
 _EVERY_FACT: Final = Fact.COMM | Fact.CGROUP_ID | Fact.COOKIE | Fact.NETNS_COOKIE | Fact.OPTIONS | Fact.ENDS
 _STOP_ALL: Final = 2
+_PRINTS: Final = frozenset({6, 177})  # trace_printk, trace_vprintk
 
 
 @cache
 def _library() -> Library:
-    return library((decide,))
+    return library((decide, happen))
 
 
 @final
@@ -50,63 +66,14 @@ class Count:
 
 
 @final
-class _Made:
-    """A table in memory, and what its entries stand for. It never goes while the policy lives: a worker may be in it."""
-
-    def __init__(self, attached: tuple[Attached, ...], template: Environment, *, observe: bool, cpus: int) -> None:
-        rows = [
-            (call, each) for call in SocketCall for each in attached if call in each.calls and call not in _HAPPENED
-        ]
-        self.rows = rows
-        self._words = (ctypes.c_uint64 * ((TABLE_SIZE + ENTRY_SIZE * len(rows)) // 8))()
-        self.address = ctypes.addressof(self._words)
-        memory.register(self.address, ctypes.sizeof(self._words), self._words)
-        self._set(Table.TEMPLATE, template.address)
-        self._set(Table.OBSERVE, int(observe))
-        self._set(Table.CPUS, cpus)
-        for at, (call, each) in enumerate(rows):
-            if not self._words[(Table.COUNT + 8 * call) // 8]:
-                self._set(Table.FIRST + 8 * call, at)
-            self._words[(Table.COUNT + 8 * call) // 8] += 1
-            entry = Table.ENTRIES + ENTRY_SIZE * at
-            self._set(entry + Entry.RULE, each.rule)
-            self._set(entry + Entry.FAMILY, family_of(each.program.type))
-            self._set(entry + Entry.SCOPE, each.parameter.scope)
-            self._set(entry + Entry.VALUE, each.parameter.value)
-
-    def _set(self, at: int, word: int) -> None:
-        self._words[at // 8] = word & (1 << 64) - 1
-
-    def enter(self, at: int, entry: int) -> None:
-        """Where the program of a row starts."""
-        self._set(Table.ENTRIES + ENTRY_SIZE * at + Entry.ENTRY, entry)
-
-    def entries(self, call: SocketCall) -> Iterator[tuple[int, Attached]]:
-        """The addresses of the entries for a call, with what they stand for."""
-        for at, (kind, each) in enumerate(self.rows):
-            if kind is call:
-                yield self.address + Table.ENTRIES + ENTRY_SIZE * at, each
-
-    def counts(self) -> Iterator[tuple[int, int, int, int]]:
-        """The id of what is attached, and its counters."""
-        for at, (_, each) in enumerate(self.rows):
-            words = [self._words[(Table.ENTRIES + ENTRY_SIZE * at + word) // 8] for word in _COUNTERS]
-            yield each.id, words[0], words[1], words[2]
-
-    def close(self) -> None:
-        """Withdraw the table from natives under Python."""
-        memory.unregister(self.address)
-
-
-_COUNTERS: Final = (Entry.RUNS, Entry.DENIED, Entry.REDIRECTED)
-
-
-@final
 class SocketPolicy:
     """Implements netdev.interpose.Policy. In `observe` mode everything is allowed, and Event.OBSERVED says what would not be.
 
-    Programs may be attached and detached while it is in use, for calls that were wanted when supervision began. What was
-    attached once must stay loaded until `close`.
+    Programs may be attached and detached while it is in use. What was attached once must stay loaded until `close`.
+
+    Which calls are held, and what is read about them, cannot change any more once supervision has begun, which is when `wants` or
+    `needs` is read: attaching a program that needs more raises InputError then. `calls` and `facts` are wanted from the beginning,
+    for programs that come later.
     """
 
     def __init__(
@@ -117,6 +84,8 @@ class SocketPolicy:
         engine: str = "jit",
         cpus: int | None = None,
         seed: int = 0,
+        calls: Collection[SocketCall] = (),
+        facts: Fact = Fact.NONE,
     ) -> None:
         from runtime.maps import possible_cpus
 
@@ -124,13 +93,14 @@ class SocketPolicy:
         self._observe = mode == "observe"
         self._engine = engine
         self._cpus = cpus or possible_cpus()
-        self._lock = Lock()
+        self._lock = RLock()
+        self._calls, self._facts = frozenset(calls), facts
+        self._wants: frozenset[SocketCall] | None = None
+        self._needs: Fact | None = None
+        self._tape: Tape | None = None
         self._template = Environment(seed=seed, clock=ClockMode.WALL)
-        self._template[Env.PRINTK] = 0
         memory.store(self._template.address + Word.OBSERVE, 8, int(self._observe))
-        self._after = Environment(seed=seed, clock=ClockMode.WALL)
-        memory.store(self._after.address + Word.OBSERVE, 8, int(self._observe))
-        self._tables: list[_Made] = []
+        self._tables: list[Made] = []
         self._current = (ctypes.c_uint64 * 1)()
         if engine == "jit":
             from runtime.engine.programs import PROGRAMS
@@ -143,7 +113,12 @@ class SocketPolicy:
     @property
     def wants(self) -> frozenset[SocketCall]:
         """The calls that lead to an attached program; authorization of connections is a part of connecting."""
-        found = {call for each in self._attachments.attached for call in each.calls}
+        if self._wants is None:
+            self._wants = self._wanted()
+        return self._wants
+
+    def _wanted(self) -> frozenset[SocketCall]:
+        found = {call for each in self._attachments.attached for call in each.calls} | self._calls
         if SocketCall.CONNECT_AUTHORIZATION in found:
             found = found - {SocketCall.CONNECT_AUTHORIZATION} | {SocketCall.CONNECT}
         return frozenset(found)
@@ -151,32 +126,72 @@ class SocketPolicy:
     @property
     def needs(self) -> Fact:
         """What the attached programs can see beyond the usual facts."""
-        found = Fact(0)
+        if self._needs is None:
+            self._needs = self._facts
+            for each in self._attachments.attached:
+                self._needs |= _needs(each)
+        return self._needs
+
+    def _require_begun(self) -> None:
+        """What is attached now has to do with what was asked for when supervision began."""
+        late = self._wanted() - self._wants if self._wants is not None else frozenset()
         for each in self._attachments.attached:
-            found |= _needs(each)
-        return found
+            name = f"program {each.program.name!r}"
+            if late & self._of(each):
+                calls = " and ".join(sorted(call.name for call in late & self._of(each)))
+                raise InputError(
+                    f"{name} is asked at {calls}, which supervision began without: attach it before, or want that"
+                )
+            if self._needs is not None and _needs(each) & ~self._needs:
+                facts = str((_needs(each) & ~self._needs).name).replace("|", " and ")
+                raise InputError(
+                    f"{name} looks at {facts}, which supervision began without: attach it before, or want that"
+                )
+
+    @staticmethod
+    def _of(attached: Attached) -> frozenset[SocketCall]:
+        connects = SocketCall.CONNECT_AUTHORIZATION in attached.calls
+        return frozenset({SocketCall.CONNECT} if connects else attached.calls)
 
     @property
     def native(self) -> NativePolicy | None:
         """The chain as machine code; None under the interpreter."""
         if self._engine != "jit":
             return None
-        function = _library().address(decide)
-        return NativePolicy(function=function, env=ctypes.addressof(self._current), wants=self.wants - _HAPPENED)
+        return NativePolicy(
+            function=_library().address(decide),
+            env=ctypes.addressof(self._current),
+            wants=self.wants - _HAPPENED,
+        )
 
     def decide(self, event: SocketEvent) -> Decision:
         """Ask the attached programs; the addresses stand in the event as they left them."""
         if event.call in _HAPPENED or event.call is SocketCall.CONNECT_AUTHORIZATION:
             return Decision.of(0)
+        while True:
+            word = self._word(event)
+            if word & 0xFF != Action.ASK:
+                return Decision.of(word)
+            self._learn(event)
+
+    def _word(self, event: SocketEvent) -> int:
         if self._engine == "jit":
-            word = _library()[decide](event.record, ctypes.addressof(self._current))
-        else:
-            with self._lock, memory.registered(event.record, EVENT_ROOM, event):
-                word = self._interpreted(event)
-        return Decision.of(word & 0xFFFF_FFFF)
+            return _library()[decide](event.record, ctypes.addressof(self._current)) & 0xFFFF_FFFF
+        with self._lock, memory.registered(event.record, EVENT_ROOM, event):
+            return self._interpreted(event) & 0xFFFF_FFFF
+
+    def _learn(self, event: SocketEvent) -> None:
+        """Find out in which cgroups the caller's lies."""
+        lineage = lineage_of(event.cgroup_id, event.tid)
+        with self._lock:
+            if not self._tables[-1].learn(event.cgroup_id, lineage):
+                self._turn()
+                self._tables[-1].learn(event.cgroup_id, lineage)
 
     def _interpreted(self, event: SocketEvent) -> int:
         made = self._tables[-1]
+        if not place(event.record, made.address):
+            return Action.ASK
         env = begin(event.record, made.address)
         if env == 0:
             return 0
@@ -186,9 +201,10 @@ class SocketPolicy:
             event[Event.CALL] = SocketCall.CONNECT_AUTHORIZATION
             self._through(event, made, SocketCall.CONNECT_AUTHORIZATION, env)
             event[Event.CALL] = call
+        tell(event.record, made.address)
         return answer(event.record, made.address)
 
-    def _through(self, event: SocketEvent, made: _Made, call: SocketCall, env: int) -> None:
+    def _through(self, event: SocketEvent, made: Made, call: SocketCall, env: int) -> None:
         over: Rule | None = None
         for entry, each in made.entries(call):
             if each.rule is over or not takes(event.record, entry):
@@ -203,11 +219,28 @@ class SocketPolicy:
         """Run sock_ops programs over what has happened; other calls are over with the decision."""
         if event.call not in _HAPPENED:
             return
-        for each in self._attachments.of(event.call):
-            if _is_elsewhere(event, each):
-                continue
-            with self._lock, memory.registered(event.record, EVENT_ROOM, event):
-                each.program.executable(self._engine).drive(event.record, self._after.address)
+        while not self._happened(event):
+            self._learn(event)
+
+    def _happened(self, event: SocketEvent) -> int:
+        if self._engine == "jit":
+            return _library()[happen](event.record, ctypes.addressof(self._current))
+        with self._lock, memory.registered(event.record, EVENT_ROOM, event):
+            made = self._tables[-1]
+            if not place(event.record, made.address):
+                return 0
+            env = worker(event.record, made.address)
+            for entry, each in made.entries(event.call):
+                if is_here(event.record, entry):
+                    memory.store(entry + Entry.RUNS, 8, memory.load(entry + Entry.RUNS, 8) + 1)
+                    each.program.executable(self._engine).drive(event.record, env)
+            tell(event.record, made.address)
+            return 1
+
+    def printed(self) -> bytes:
+        """What programs have printed (trace_printk) since this was asked last: of each call at most the last 1,024 bytes."""
+        with self._lock:
+            return self._tape.read() if self._tape is not None else b""
 
     def counts(self) -> dict[int, Count]:
         """By the ids of what is or was attached: how often it ran, denied, and redirected."""
@@ -224,15 +257,19 @@ class SocketPolicy:
 
     def _turn(self) -> None:
         """Make a table of what is attached now, and let it take the place of the one before."""
-        made = _Made(self._attachments.attached, self._template, observe=self._observe, cpus=self._cpus)
-        if self._engine == "jit":
+        with self._lock:
+            self._require_begun()
+            attached = self._attachments.attached
+            if self._tape is None and any(_PRINTS & each.program.facts.helpers.keys() for each in attached):
+                self._tape = Tape()
+            made = Made(attached, self._template, observe=self._observe, cpus=self._cpus, tape=self._tape)
             for at, (_, each) in enumerate(made.rows):
-                made.enter(at, _entry(each.program))
-        else:
-            for _, each in made.rows:
-                each.program.executable(self._engine)
-        self._tables.append(made)
-        self._current[0] = made.address
+                if self._engine == "jit":
+                    made.enter(at, _entry(each.program))
+                else:
+                    each.program.executable(self._engine)
+            self._tables.append(made)
+            self._current[0] = made.address
 
     def close(self) -> None:
         """Let go of everything; no supervisor may use the policy any more."""
@@ -240,7 +277,8 @@ class SocketPolicy:
         for made in self._tables:
             made.close()
         self._template.close()
-        self._after.close()
+        if self._tape is not None:
+            self._tape.close()
 
     def __enter__(self) -> Self:
         return self
@@ -258,16 +296,6 @@ def _entry(program: Program) -> int:
     if not isinstance(ready, JitExecutable):
         raise InternalError(f"program {program.name!r} has no native entry")
     return ready.entry
-
-
-def _is_elsewhere(event: SocketEvent, attached: Attached) -> bool:
-    match attached.parameter.scope:
-        case Scope.EVERYBODY:
-            return False
-        case Scope.NETNS:
-            return attached.parameter.value != event.netns_cookie
-        case Scope.CGROUP:
-            return attached.parameter.value != event.cgroup_id
 
 
 def _needs(attached: Attached) -> Fact:
