@@ -83,10 +83,12 @@ def under_the_kernel(scenario: Scenario, client: Namespace) -> list[str]:
 
 def record(scenario: Scenario, told: str, maps: Maps) -> list[str]:
     """What the traffic told and what the maps hold, line by line."""
-    lines = told.splitlines()
+    labels = _Labels()
+    lines = labels.applied(told.splitlines())
     for name in scenario.watched:
-        lines += _TELLERS[name](name, maps)
-    return _Labels().applied(lines)
+        rows = labels.applied(_TELLERS[name](name, maps))
+        lines += rows if name in _LOGS else sorted(rows)
+    return lines
 
 
 class _Labels:
@@ -200,7 +202,7 @@ def _connections(name: str, maps: Maps) -> list[str]:
 
 def _counts(key_text: Callable[[bytes], str]) -> Callable[[str, Maps], list[str]]:
     def tell(name: str, maps: Maps) -> list[str]:
-        rows = sorted(maps.rows(name).items())
+        rows = maps.rows(name).items()
         return [f"{name} {key_text(key)}: {int.from_bytes(value, sys.byteorder)}" for key, value in rows]
 
     return tell
@@ -211,6 +213,8 @@ def _thread(key: bytes) -> str:
     return f"process {process} thread {thread}"
 
 
+_LOGS: Final = ("seen", "steps", "results", "parts", "ends", "connections")
+"""Maps whose rows have an order."""
 _TELLERS: Final[Mapping[str, Callable[[str, Maps], list[str]]]] = {
     "seen": _seen,
     "steps": _steps,

@@ -357,7 +357,7 @@ _DENIED: Final = (
         attach=_JUDGED,
         script=(
             "process\ntcp4 a\ncookies a\nconnect a 10.9.0.2 7001\nudp4 b\ncookies b\nsendto b 10.9.0.2 7001\nsendto b 10.9.0.2 7001\n"
-            "name renamed\nsendto b 10.9.0.2 7002\nuser 65534\nsendto b 10.9.0.2 7002\ntcp6 c\nbind c ::1 0\n"
+            "name renamed\nsendto b 10.9.0.2 7002\nuser 65534\nsendto b 10.9.0.2 7002\ntcp6 c\ncookies c\nbind c ::1 0\n"
         ),
         watched=("threads", "users", "names", "sockets", "denied"),
     ),
