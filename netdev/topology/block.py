@@ -23,7 +23,7 @@ from netdev.errors import InterfaceError
 from netdev.topology.links import Link, find_link, present
 from netdev.topology.netlink import Flag, Netlink, Request, pack_attributes, unpack_attributes
 
-__all__ = ["IngressBlock", "NftablesBlock"]
+__all__ = ["IngressBlock", "NftablesBlock", "NoClassifierError"]
 
 _TC: Final = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _CLSACT: Final = 0xFFFF0000
@@ -43,6 +43,11 @@ _SYS_BPF: Final = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "loongarch64":
 _PROG_LOAD: Final = 5
 _SCHED_CLS: Final = 3
 _SHOT: Final = 2
+_NOT_BUILT_IN: Final = (errno.ENOENT, errno.EOPNOTSUPP)
+
+
+class NoClassifierError(InterfaceError):
+    """The kernel was built without what a block by tc needs."""
 
 
 def _drop_program() -> int:
@@ -66,6 +71,8 @@ def _drop_program() -> int:
         reason = ctypes.get_errno()
         if reason in {errno.EPERM, errno.EACCES}:
             raise InterfaceError("changing interfaces needs CAP_NET_ADMIN and CAP_BPF: run as root")
+        if reason == errno.ENOSYS:
+            raise NoClassifierError("this kernel has no bpf(2)")
         raise InterfaceError(f"the ingress block cannot be loaded: {os.strerror(reason)}")
     return fd
 
@@ -132,7 +139,11 @@ class IngressBlock:
         with _loaded() as fd, Netlink() as netlink:
             if self.qdisc:
                 body = _TC.pack(0, index, _CLSACT, _CLSACT_PARENT, 0) + pack_attributes([(_TCA_KIND, b"clsact\0")])
-                netlink.request(Request.NEW_QDISC, body, flags=Flag.CREATE | Flag.EXCLUSIVE, allowed=(errno.EEXIST,))
+                flags, allowed = Flag.CREATE | Flag.EXCLUSIVE, (errno.EEXIST, *_NOT_BUILT_IN)
+                if not netlink.request(Request.NEW_QDISC, body, flags=flags, allowed=allowed) and not _qdiscs(
+                    netlink, index
+                ):
+                    raise NoClassifierError(f"{self.link.name}: this kernel has no clsact")
             options = pack_attributes(
                 [
                     (_TCA_BPF_FD, struct.pack("=I", fd)),
@@ -141,7 +152,9 @@ class IngressBlock:
                 ]
             )
             body = self._target(index) + pack_attributes([(_TCA_KIND, b"bpf\0"), (_TCA_OPTIONS, options)])
-            netlink.request(Request.NEW_FILTER, body, flags=Flag.CREATE | Flag.EXCLUSIVE)
+            flags = Flag.CREATE | Flag.EXCLUSIVE
+            if not netlink.request(Request.NEW_FILTER, body, flags=flags, allowed=_NOT_BUILT_IN):
+                raise NoClassifierError(f"{self.link.name}: this kernel has no cls_bpf")
 
     def _target(self, index: int) -> bytes:
         protocol = int.from_bytes(_ETH_P_ALL.to_bytes(2, "big"), "little")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import shutil
 
-from netdev.errors import InterfaceError
-from netdev.topology.block import IngressBlock, NftablesBlock
+from netdev.topology.block import IngressBlock, NftablesBlock, NoClassifierError
 from netdev.topology.edge import HostEdge
 from netdev.topology.journal import Journal
 from netdev.topology.operations import LinkFlag, Offloads, Sysctl
@@ -26,7 +25,7 @@ def block_ingress(journal: Journal, name: str) -> None:
     """
     try:
         journal.perform(IngressBlock.plan(name))
-    except InterfaceError:
+    except NoClassifierError:
         if shutil.which("nft") is None:
             raise
         journal.perform(NftablesBlock.plan(name))

@@ -10,7 +10,7 @@ import pytest
 from netdev.backends import open_packet
 from netdev.errors import InterfaceError
 from netdev.topology import Journal, block_ingress
-from netdev.topology.block import IngressBlock, NftablesBlock
+from netdev.topology.block import IngressBlock, NftablesBlock, NoClassifierError
 from tests.support.live_links import until
 from tests.support.wires import pair, privileged
 
@@ -25,7 +25,7 @@ needs_nft = pytest.mark.skipif(
 
 
 def _refused(_name: str) -> None:
-    raise InterfaceError("no cls_bpf")
+    raise NoClassifierError("no cls_bpf")
 
 
 @needs_nft
