@@ -102,6 +102,7 @@ class _Running:
         listed = _Listed(self.command, arguments, programs, self.report.note)
         self.stack.callback(listed.forget)
         adopt()
+        listed.write(0)  # before the command can tell anybody to look
         begun = time.monotonic()
         try:
             child = supervisor.run(self.command, env=_environment(), mask=relay.mask, pass_fds=inherited)
