@@ -371,7 +371,7 @@ def test_no_privileges_are_needed(runs: Runs, port: int) -> None:
 
 def test_runs_are_listed_while_they_live(runs: Runs) -> None:
     """A run without programs has a record and no links."""
-    child = runs.started("--", "sh", "-c", "echo ready; read line")
+    child = runs.started("--", "sh", "-c", "echo ready; read line", stdin=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdout.readline() == "ready\n"
     (record,) = runs.folder.glob("runs/*.json")
