@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from tests.support.commands import environment
+from tests.support.hosts import in_a_fork
 from tests.support.sources import clang, needs_clang
 from xdp.cli.parallel import spread, workers
 
@@ -79,18 +80,21 @@ def test_a_process_that_dies_costs_nothing_but_time() -> None:
 
 def test_processes_are_not_for_little_work() -> None:
     """One process for one piece, for small pieces, and where threads run."""
-    assert workers([10_000], enough=100) == 1
-    assert workers([10_000, 10, 20], enough=100) == 1
-    several = workers([10_000, 5_000], enough=100)
-    assert several == min(2, len(os.sched_getaffinity(0)))
-    wait = threading.Event()
-    thread = threading.Thread(target=wait.wait)
-    thread.start()
-    try:
-        assert workers([10_000, 5_000], enough=100) == 1
-    finally:
-        wait.set()
-        thread.join()
+
+    def ask() -> None:
+        assert workers([10_000], enough=100) == 1
+        assert workers([10_000, 10, 20], enough=100) == 1
+        assert workers([10_000, 5_000], enough=100) == min(2, len(os.sched_getaffinity(0)))
+        wait = threading.Event()
+        thread = threading.Thread(target=wait.wait)
+        thread.start()
+        try:
+            assert workers([10_000, 5_000], enough=100) == 1
+        finally:
+            wait.set()
+            thread.join()
+
+    assert in_a_fork(ask) == 0  # where no thread of another test runs
 
 
 def test_an_interrupt_ends_all_processes() -> None:
