@@ -30,7 +30,13 @@ class Call:
 
 _C = SocketCall
 _CONNECTS: Final = (_C.CONNECT, _C.CONNECT_AUTHORIZATION, _C.ESTABLISHED_ACTIVE, _C.CLOSED)
-_ACCEPTS: Final = (_C.ACCEPT, _C.ACCEPTED, _C.ESTABLISHED_PASSIVE, _C.CLOSED)
+_ACCEPTS: Final = (
+    _C.GETPEERNAME,
+    _C.ACCEPT,
+    _C.ACCEPTED,
+    _C.ESTABLISHED_PASSIVE,
+    _C.CLOSED,
+)  # the first with an address
 
 CALLS: Final = (
     Call("bind", 49, 200, 361, 282, (_C.BIND,)),

@@ -10,6 +10,7 @@ import contextlib
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from netdev.interpose.record import SocketEvent
@@ -59,8 +60,8 @@ class Closings:
                 self._open.pop(next(iter(self._open)))
             self._open[cookie] = (listener, event)
 
-    def ready(self) -> None:
-        """Read what the kernel has told."""
+    def ready(self, catch_up: Callable[[], None]) -> None:
+        """Read what the kernel has told. `catch_up` is called when sockets have ended that nobody expected to, and may expect them."""
         while True:
             try:
                 data = self._socket.recv(65536)
@@ -68,17 +69,35 @@ class Closings:
                 return
             except OSError:
                 continue  # ENOBUFS: some were lost
-            at = 0
-            while at + _COOKIE + 8 <= len(data):
-                size: int = struct.unpack_from("=I", data, at)[0]
-                cookie: int = struct.unpack_from("=Q", data, at + _COOKIE)[0]
-                with self._lock:
-                    found = self._open.pop(cookie, None)
-                if found is not None:
-                    found[0].tell_closed(found[1])
-                at += max(size + 3 & ~3, _HEADER)
+            unknown = self._ended(_cookies(data))
+            if unknown:
+                catch_up()
+                self._ended(unknown)
+
+    def _ended(self, cookies: list[int]) -> list[int]:
+        """Tell of the ends of these sockets; those that are not known."""
+        unknown = []
+        for cookie in cookies:
+            with self._lock:
+                found = self._open.pop(cookie, None)
+            if found is None:
+                unknown.append(cookie)
+            else:
+                found[0].tell_closed(found[1])
+        return unknown
 
     def close(self) -> None:
         """Stop waiting."""
         with contextlib.suppress(OSError):
             self._socket.close()
+
+
+def _cookies(data: bytes) -> list[int]:
+    """Of the sockets that a message is about."""
+    found: list[int] = []
+    at = 0
+    while at + _COOKIE + 8 <= len(data):
+        size: int = struct.unpack_from("=I", data, at)[0]
+        found.append(struct.unpack_from("=Q", data, at + _COOKIE)[0])
+        at += max(size + 3 & ~3, _HEADER)
+    return found

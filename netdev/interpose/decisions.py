@@ -8,11 +8,15 @@ from __future__ import annotations
 import errno
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 from netdev.interpose.record import SocketCall, SocketEvent
 
 __all__ = ["ALLOW", "Action", "Decision", "Fact", "NativePolicy", "Policy"]
+
+
+_INTERNAL: Final = 512
+"""ERESTARTSYS, the first error that no program may see."""
 
 
 class Action(IntEnum):
@@ -42,7 +46,7 @@ class Fact(IntFlag):
 @final
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to become of a call. `errno` is what a denied one fails with; `redirected`: it goes elsewhere now.
+    """What is to become of a call. `errno` (below 512) is what a denied one fails with; `redirected`: it goes elsewhere now.
 
     `free_port`, of a bind: the caller needs no privilege for the port, as with CAP_NET_BIND_SERVICE.
     """
@@ -51,6 +55,11 @@ class Decision:
     errno: int = errno.EPERM
     redirected: bool = False
     free_port: bool = False
+
+    def __post_init__(self) -> None:
+        """Numbers that are no errno, and those that mean something to the kernel alone, become EPERM."""
+        if not 0 < self.errno < _INTERNAL:
+            object.__setattr__(self, "errno", errno.EPERM)
 
     @property
     def word(self) -> int:
@@ -77,12 +86,15 @@ class NativePolicy:
 
     `function` is the address of `word function(record, env)` in the C convention of 64-bit words, where record has
     EVENT_ROOM bytes, and returns Decision.word. It is called by several threads at once, each with a record of its own.
-    `env` is handed to it. `wants`: the calls that it answers for; others go to `Policy.decide`.
+    `env` is handed to it. `wants`: the calls that it answers for; others go to `Policy.decide`. `happened`: a function of the same
+    kind that is told of ESTABLISHED_ACTIVE instead of `Policy.done`, where that is known before the call returns; `done` is told
+    after all when it returns 0, and always where there is none (0).
     """
 
     function: int
     env: int
     wants: frozenset[SocketCall]
+    happened: int = 0
 
 
 class Policy(Protocol):

@@ -20,7 +20,9 @@ from netdev.interpose.record import Event, SocketCall
 from netdev.interpose.sending import send_message, send_messages, send_to
 from netdev.interpose.system import Notification, answer, is_valid, system
 
-__all__ = ["handle", "make_again"]
+__all__ = ["handle", "make_again", "tell_connected"]
+
+_FAMILY_SIZE = 2
 
 
 def handle(context: Context, job: JobMemory, held: Notification) -> None:
@@ -46,11 +48,31 @@ def make_again(context: Context, job: JobMemory, held: Notification) -> None:
     try:
         with Held(context, job, held, decided=True) as call:
             result = call.make_again(lambda: _recorded(call), job[Job.VALUE])
-            call.answer(result)
+            _tell(call, result)
     except GoneError:
         return
     except RefusedError as refused:
         _unreachable(context, held, refused.result)
+
+
+def tell_connected(context: Context, job: JobMemory, held: Notification) -> None:
+    """Tell of a connect that was decided and made, and answer it."""
+    try:
+        with Held(context, job, held, decided=True) as call:
+            _tell(call, job[Job.VALUE])
+    except GoneError:
+        return
+    except RefusedError as refused:
+        _unreachable(context, held, refused.result)
+
+
+def _tell(call: Held, result: int) -> None:
+    """Answer a call that was decided and made; first tell of the connection that it has opened."""
+    event = call.event
+    call.tell(result)
+    if event[Event.CALL] == SocketCall.CONNECT and event[Event.TYPE] == socket.SOCK_STREAM and call.tells_connections:
+        call.connected(result)
+    call.answer(result)
 
 
 def _recorded(call: Held) -> int:
@@ -130,7 +152,12 @@ def _connect(call: Held, kind: SocketKind) -> None:
         return
     event = call.event
     event.address = address
-    if len(address) >= 2 and family_of(address) != socket.AF_UNSPEC:
+    if len(address) >= _FAMILY_SIZE and family_of(address) != socket.AF_UNSPEC:
+        if kind.protocol == socket.IPPROTO_TCP and kind.is_stream:
+            result = _began(call, address)
+            if result != -errno.EINVAL:
+                call.answer(result)
+                return
         call.ask(SocketCall.CONNECT)
         call.ask(SocketCall.CONNECT_AUTHORIZATION)
         event[Event.CALL] = SocketCall.CONNECT
@@ -142,6 +169,16 @@ def _connect(call: Held, kind: SocketKind) -> None:
     if is_new:
         call.connected(result)
     call.answer(result)
+
+
+def _began(call: Held, address: bytes) -> int:
+    """What comes of connecting a socket that is connected, connects or listens already, about which Linux asks nobody.
+
+    -EINVAL of any other. The kernel is given the family alone, with which nothing can go anywhere, whatever others do with the
+    socket meanwhile.
+    """
+    result = call.make(lambda: _named(call, Own.CONNECT, address[:_FAMILY_SIZE]))
+    return call.interrupted(result, socket.SO_SNDTIMEO)
 
 
 def _bind(call: Held, kind: SocketKind) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final, Protocol, final
 
 from netdev.interpose.decisions import ALLOW, Action, Decision, Fact, Policy
-from netdev.interpose.facts import Caller, SocketKind, fill_ends, fill_socket, kind_of, tcp_state
+from netdev.interpose.facts import Caller, SocketKind, cookie_of, fill_ends, fill_socket, kind_of, tcp_state
 from netdev.interpose.identity import as_caller
 from netdev.interpose.loops import LOG_SLOTS, Job
 from netdev.interpose.record import EVENT_SIZE, SOCKADDR_SIZE, Event, SocketCall, SocketEvent
@@ -36,6 +36,7 @@ from netdev.interpose.system import (
 __all__ = ["Context", "GoneError", "Held", "JobMemory", "RefusedError", "family_of"]
 
 _REFUSALS: Final = (-errno.EACCES, -errno.EPERM)
+_CAP_NET_BIND_SERVICE: Final = 10
 _CLOSE: Final = 7
 _OPENING: Final = (2, 3)  # SYN_SENT, SYN_RECV
 _LATER: Final = (SocketCall.ESTABLISHED_ACTIVE, SocketCall.CLOSED)
@@ -117,7 +118,7 @@ class Held:
         self.held = held
         self.event = SocketEvent(job.address + Job.RECORD, job)
         self.socket = -1
-        self._asked = decided
+        self._asked = decided and self.event[Event.CALL] in context.wants
         if decided:
             self.socket, job[Job.SOCKET] = job[Job.SOCKET], -1
         caller = Caller.open(held)
@@ -224,13 +225,16 @@ class Held:
         if blocks:
             self.context.may_block()
         result = self._run(act)
-        if result in _REFUSALS and self.context.privileged:
-            result = as_caller(self.caller, lambda: self._run(act), folders=False)
-        return result
+        return self.make_again(act, result) if result in _REFUSALS else result
 
     def make_again(self, act: Callable[[], int], refusal: int) -> int:
-        """Make a call with the caller's rights that was refused to ours."""
-        return as_caller(self.caller, lambda: self._run(act), folders=False) if self.context.privileged else refusal
+        """Make a call with the caller's rights that was refused to ours, and with what the decision lends."""
+        if not self.context.privileged:
+            return refusal
+        event = self.event
+        lends = event[Event.CALL] == SocketCall.BIND and Decision.of(event[Event.ACTION]).free_port
+        lent = 1 << _CAP_NET_BIND_SERVICE if lends else 0
+        return as_caller(self.caller, lambda: self._run(act), folders=False, lent=lent)
 
     def make_as_caller(self, act: Callable[[], int]) -> int:
         """Make a call that shows who makes it, or that depends on where."""
@@ -298,15 +302,38 @@ class Held:
         event[Event.CALL] = call
         event[Event.RESULT] = 0
         fill_ends(event, descriptor)
-        self.context.closes(event, descriptor)
         if call in self.context.wants:
+            if SocketCall.CLOSED in self.context.wants:
+                event[Event.COOKIE] = cookie_of(descriptor)  # from the log, its end is waited for
             self._log()
             self._done(0)
+        else:
+            self.context.closes(event, descriptor)
         event[Event.CALL], event[Event.RESULT] = before
+
+    def told_name(self, call: SocketCall, address: bytes) -> bytes:
+        """What the caller is told as an address while another call is under way, whose record stays as it is."""
+        if call not in self.context.wants:
+            return address
+        event, asked = self.event, self._asked
+        before = bytes(event.memory[:EVENT_SIZE])
+        event.address = address
+        try:
+            self.ask(call)
+            return event.address
+        finally:
+            self.tell(0)
+            event.memory[:EVENT_SIZE] = before
+            self._asked = asked
+
+    @property
+    def tells_connections(self) -> bool:
+        """Whether somebody wants to know of connections."""
+        return not self.context.wants.isdisjoint(_LATER)
 
     def is_new(self, kind: SocketKind) -> bool:
         """Whether a connection that the call opens is to be told of: nobody has begun to connect the socket before."""
-        return not self.context.wants.isdisjoint(_LATER) and kind.is_stream and tcp_state(self.socket) == _CLOSE
+        return self.tells_connections and kind.is_stream and tcp_state(self.socket) == _CLOSE
 
     def connected(self, result: int) -> None:
         """Tell of the connection that this call has opened, now or when it is open; its peer may have closed it already."""

@@ -40,15 +40,18 @@ def take_off_rights() -> None:
     keep_capabilities(HANDS)
 
 
-def as_caller(caller: Caller, act: Callable[[], int], *, folders: bool) -> int:
-    """What `act` returns in a thread with the caller's rights; `folders`: also with its root, working folder and umask."""
+def as_caller(caller: Caller, act: Callable[[], int], *, folders: bool, lent: int = 0) -> int:
+    """What `act` returns in a thread with the caller's rights; `folders`: also with its root, working folder and umask.
+
+    `lent` is a set of capabilities that it has on top of its own.
+    """
     rights = caller.rights()
     if rights is None:
         return -errno.ESRCH
     results: list[int] = []
 
     def inside() -> None:
-        failed = _become(caller, rights, folders=folders)
+        failed = _become(caller, rights, folders=folders, lent=lent)
         results.append(failed or act())
 
     thread = threading.Thread(target=inside, name="interpose-caller", daemon=True)
@@ -57,7 +60,7 @@ def as_caller(caller: Caller, act: Callable[[], int], *, folders: bool) -> int:
     return results[0] if results else -errno.EPERM
 
 
-def _become(caller: Caller, rights: Rights, *, folders: bool) -> int:
+def _become(caller: Caller, rights: Rights, *, folders: bool, lent: int) -> int:
     """0, or an errno with a minus; the thread is good for nothing else afterwards."""
     try:
         keep_capabilities(_ALL)
@@ -65,7 +68,7 @@ def _become(caller: Caller, rights: Rights, *, folders: bool) -> int:
             _enter(caller, rights)
         if os.geteuid() == 0 or rights.uids[1] != os.geteuid():
             _take_on(rights)
-        keep_capabilities(rights.capabilities)
+        keep_capabilities(rights.capabilities | lent)
     except OSError as error:
         return -(error.errno or errno.EPERM)
     return 0

@@ -33,6 +33,7 @@ class Shared(IntEnum):
 class Job(IntEnum):
     """Offsets of a worker's memory: words of 64 bits, then buffers.
 
+    HAPPENED: the native policy's function for what has happened (0: none); TOLD: the events that it is wanted for besides WANTS.
     LISTENER: the descriptor. SHARED: the address of the words of Shared. WAKE: an eventfd to write to when a call may block and
     no worker waits. FUNCTION, ENV: the native policy (0: none). NATIVE: the events that it decides, WANTS: those wanted
     (sets of 1 << SocketCall). NEEDS: a set of Fact. COLD: events whose calls are always left to Python.
@@ -64,6 +65,8 @@ class Job(IntEnum):
     CANCEL_WITH = 128
     LOG_HEAD = 136
     LOG_TAIL = 144
+    HAPPENED = 152
+    TOLD = 160
     NOTIFICATION = 256
     SCRATCH = 384
     RECORD = 1024
@@ -79,7 +82,8 @@ class Outcome(IntEnum):
 
     COLD: a call is in NOTIFICATION, nothing was done about it. ASK: its RECORD is filled and SOCKET open; decide, put the word
     into WORD, `make` and `conclude`. REFUSED: it was decided and made, and VALUE is a refusal for want of a privilege: the
-    caller may have it; SOCKET is still open. FULL: the log has to be read. GONE: no process is left. STOPPED: Shared.STOP.
+    caller may have it; SOCKET is still open. CONNECTED: it is a connect that was made, and its connection, or its beginning, has to be
+    told before it is answered with VALUE; SOCKET is still open. FULL: the log has to be read. GONE: no process is left. STOPPED: Shared.STOP.
     DONE: see InterposeLoops.
     """
 
@@ -90,6 +94,7 @@ class Outcome(IntEnum):
     FULL = 4
     GONE = 5
     STOPPED = 6
+    CONNECTED = 7
 
 
 @final

@@ -117,6 +117,8 @@ def _body(call: Call, wants: frozenset[SocketCall]) -> list[_Instruction] | None
             return [*_when_flag(_FLAGS[call.name], [_return(_NOTIFY)]), *rest]
         case "recvfrom":
             return _when_given(4)
+        case "accept" | "accept4" if wants.isdisjoint(call.events[1:]):
+            return _when_given(1)
     return [_return(_NOTIFY)]
 
 

@@ -102,9 +102,11 @@ def _hand_over(call: Held, kind: SocketKind, connection: int, flags: int) -> Non
     address = name_of(connection, Own.GETPEERNAME)
     if call.event.address and SocketCall.ACCEPTED in call.context.wants:
         address = call.event.address
-    _write_address(call, call.held.arguments[1], call.held.arguments[2], address)
     if kind.is_inet and not call.context.wants.isdisjoint(_LATER):
         call.happened(SocketCall.ESTABLISHED_PASSIVE, connection)
+    if kind.is_inet and call.held.arguments[1]:
+        address = call.told_name(SocketCall.GETPEERNAME, address)
+    _write_address(call, call.held.arguments[1], call.held.arguments[2], address)
     cloexec = bool(flags & socket.SOCK_CLOEXEC)
     given = add_descriptor(call.context.listener, call.held.id, connection, cloexec=cloexec)
     if given == -errno.ENOENT:

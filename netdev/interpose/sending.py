@@ -15,7 +15,8 @@ from collections.abc import Callable
 from typing import Final, Self
 
 from netdev.interpose.calls import Own
-from netdev.interpose.facts import SocketKind
+from netdev.interpose.decisions import Fact
+from netdev.interpose.facts import SocketKind, fill_ends
 from netdev.interpose.held import Held, RefusedError, family_of
 from netdev.interpose.messages import (
     MMSG_SIZE,
@@ -38,6 +39,7 @@ _ZEROCOPY: Final = 0x400_0000
 _MOST_MESSAGES: Final = 1024
 _INET_MOST: Final = 65535
 _SCM_RIGHTS: Final = 1
+_UDP: Final = (socket.IPPROTO_UDP, 136)  # and UDP-Lite
 
 
 def send_to(call: Held, kind: SocketKind) -> None:
@@ -141,10 +143,22 @@ def _judged(call: Held, kind: SocketKind, name: bytes, control: bytes, flags: in
         call.ask(SocketCall.CONNECT_AUTHORIZATION)
         event[Event.CALL] = SocketCall.CONNECT
     elif not opens:
+        if call.context.needs & Fact.ENDS and kind.protocol in _UDP:
+            _give_port(call)
         call.ask(SocketCall.SENDMSG)
     if event.source and event.source != source:
         control = with_source(control, event.source)
     return event.address, control
+
+
+def _give_port(call: Held) -> None:
+    """Give the socket a port if it has none, as the kernel does before it asks programs about a message."""
+    local = call.event.local
+    if len(local) < 16 or local[2:4] != b"\0\0":
+        return
+    nowhere = ctypes.create_string_buffer(local[:2] + bytes(len(local) - 2), len(local))
+    if call.make(lambda: system(Own.BIND, call.socket, nowhere, len(local)), blocks=False) == 0:
+        fill_ends(call.event, call.socket)
 
 
 _Make = Callable[[Callable[[], int]], int]

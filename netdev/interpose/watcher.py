@@ -144,9 +144,14 @@ class Watcher:
         elif descriptor in self._watched:
             self._watched[descriptor].look()
         elif self._closings is not None and descriptor == self._closings.fileno():
-            self._closings.ready()
+            self._closings.ready(self._drain)
         elif descriptor in self._opening:
             self._opened(descriptor)
+
+    def _drain(self) -> None:
+        """Read the logs: connections may have been made, and ended, since."""
+        for workers in list(self._groups):
+            workers.drain_all()
 
     def _opened(self, descriptor: int) -> None:
         state = tcp_state(descriptor)

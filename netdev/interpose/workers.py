@@ -9,6 +9,7 @@ import ctypes
 import errno
 import mmap
 import os
+import sys
 import threading
 import time
 from collections import deque
@@ -17,8 +18,8 @@ from typing import Final, Protocol, final
 
 from netdev.interpose.decisions import Action, Decision, Policy
 from netdev.interpose.facts import cookie_of, fill_ends
-from netdev.interpose.handling import handle, make_again
-from netdev.interpose.held import JobMemory
+from netdev.interpose.handling import handle, make_again, tell_connected
+from netdev.interpose.held import GoneError, JobMemory
 from netdev.interpose.identity import is_privileged, take_off_rights
 from netdev.interpose.loops import JOB_SIZE, LOG_SLOTS, SPARE, InterposeLoops, Job, Outcome, Shared
 from netdev.interpose.record import EVENT_SIZE, Event, SocketCall, SocketEvent
@@ -27,6 +28,7 @@ from netdev.interpose.system import (
     NUDGE,
     Notification,
     answer,
+    is_valid,
     own_tid,
     set_sync_wake_up,
     thread_kill,
@@ -68,9 +70,11 @@ def _bits(calls: frozenset[SocketCall]) -> int:
     return sum(1 << call for call in calls)
 
 
-_COLD: Final = frozenset(
-    {SocketCall.ESTABLISHED_ACTIVE, SocketCall.CONNECT_AUTHORIZATION, SocketCall.CLOSED}
-)  # a connect that is followed by these
+_PATIENCE: Final = 2.0
+"""Seconds for workers to end in."""
+_TOLD: Final = frozenset({SocketCall.ESTABLISHED_ACTIVE, SocketCall.CLOSED})
+_COLD: Final = _TOLD | {SocketCall.CONNECT_AUTHORIZATION}  # a connect that is followed by these
+_ESTABLISHED: Final = (SocketCall.ESTABLISHED_ACTIVE, SocketCall.ESTABLISHED_PASSIVE)
 
 
 @final
@@ -111,7 +115,11 @@ class Workers:
             job[Job.FUNCTION], job[Job.ENV], job[Job.NATIVE] = native.function, native.env, _bits(native.wants)
         job[Job.WANTS] = _bits(self.wants)
         job[Job.NEEDS] = int(self.needs)
-        job[Job.COLD] = 1 << SocketCall.CONNECT if self.wants & _COLD else 0
+        told = native is not None and native.happened and SocketCall.ESTABLISHED_ACTIVE in self.wants
+        if native is not None and told:
+            job[Job.HAPPENED], job[Job.TOLD] = native.happened, 1 << SocketCall.CONNECT
+        cold = self.wants & (_COLD - _TOLD if told else _COLD)
+        job[Job.COLD] = 1 << SocketCall.CONNECT if cold else 0
         return job
 
     def grow(self) -> None:
@@ -122,7 +130,12 @@ class Workers:
             job = self._spare_jobs.pop() if self._spare_jobs else self._new_job()
             thread = threading.Thread(target=self._work, args=(job,), name="interpose", daemon=True)
             self.jobs[job] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                del self.jobs[job]
+                self._spare_jobs.append(job)
+                self.failed(f"no worker could be started: {error}")
 
     def may_block(self) -> None:
         """Somebody else has to wait for calls, as this worker may be busy for long."""
@@ -178,9 +191,16 @@ class Workers:
         """A step; a mistake of ours costs the call, not the worker."""
         try:
             return self._step(job)
-        except Exception as error:  # noqa: BLE001 - a caller must not wait for ever, whatever went wrong here
+        except GoneError:
+            os.close(job[Job.SOCKET])
+            job[Job.SOCKET], job[Job.ID] = -1, 0
+            return not self.shared[Shared.STOP]
+        except BaseException as error:  # noqa: BLE001 - a caller must not wait for ever, whatever went wrong here
             self.failed(f"a call could not be dealt with: {error!r}")
-            answer(self.listener, job[Job.ID], -errno.EPERM)
+            answer(job[Job.LISTENER], job[Job.ID], -errno.EPERM)
+            if job[Job.SOCKET] >= 0:
+                os.close(job[Job.SOCKET])
+                job[Job.SOCKET] = -1
             job[Job.SINCE] = job[Job.ID] = 0
             return not self.shared[Shared.STOP]
 
@@ -195,6 +215,8 @@ class Workers:
                 handle(self, job, held)
             case Outcome.ASK:
                 self._ask(job)
+            case Outcome.CONNECTED:
+                self._connected(job)
             case Outcome.REFUSED:
                 self._again(job)
             case Outcome.GONE:
@@ -215,13 +237,18 @@ class Workers:
         self.may_block()
         try:
             decision = self.policy.decide(event)
-        except Exception as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through
+        except BaseException as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through
             self.failed(f"the policy failed on {event.call.name}: {error!r}")
             decision = Decision(Action.ALLOW if self.allow_on_error else Action.DENY)
         job[Job.WORD] = decision.word
+        if not is_valid(job[Job.LISTENER], job[Job.ID]):
+            raise GoneError
         outcome = Outcome(self.orders.loops.make(job.address))
         if outcome is Outcome.REFUSED:
             self._again(job)
+            return
+        if job[Job.HAPPENED] and event.call is SocketCall.CONNECT:
+            self._connected(job)
             return
         self._done(event)
         self.orders.loops.conclude(job.address)
@@ -229,13 +256,16 @@ class Workers:
     def _done(self, event: SocketEvent) -> None:
         try:
             self.policy.done(event, event.result)
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             self.failed(f"the policy failed after {event.call.name}: {error!r}")
 
     def _again(self, job: JobMemory) -> None:
         """What was refused to us may be the caller's right."""
-        start = Job.NOTIFICATION
-        make_again(self, job, Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE])))
+        make_again(self, job, _notification(job))
+
+    def _connected(self, job: JobMemory) -> None:
+        """Tell of a connect that was made, and answer it."""
+        tell_connected(self, job, _notification(job))
 
     def drain(self, job: JobMemory) -> None:
         """Move what a worker has logged to where `events` are read from."""
@@ -245,8 +275,16 @@ class Workers:
                 at = Job.LOG + number % LOG_SLOTS * EVENT_SIZE
                 if len(self.events) == self.events.maxlen:
                     self.lost += 1
-                self.events.append(bytes(job.memory[at : at + EVENT_SIZE]))
+                record = bytes(job.memory[at : at + EVENT_SIZE])
+                self.events.append(record)
+                self._expect_end(record)
             job[Job.LOG_TAIL] = head
+
+    def _expect_end(self, record: bytes) -> None:
+        """See to it that the end of a connection is told whose beginning is in the log."""
+        if SocketCall.CLOSED in self.wants and int.from_bytes(record[:8], sys.byteorder) in _ESTABLISHED:
+            event = SocketEvent.copied(record)
+            self.host.closes(self, event, event.cookie)
 
     def drain_all(self) -> None:
         """The logs of all workers."""
@@ -256,23 +294,35 @@ class Workers:
             self.drain(job)
 
     def stop(self) -> None:
-        """End all workers; calls that they hold are cancelled, and the listener is closed."""
+        """End all workers; calls that they hold are cancelled, and the listener is closed.
+
+        One that cannot end, as a policy does not answer or memory of its caller cannot be read, is left behind without
+        the listener: nothing comes of its call any more.
+        """
         self.shared[Shared.STOP] = 1
         me = threading.current_thread()
+        end = time.monotonic() + _PATIENCE
         while True:
             with self._lock:
                 threads = [(job, t) for job, t in self.jobs.items() if t is not me]
-            if not threads:
+            if not threads or time.monotonic() > end:
                 break
             for job, thread in threads:
                 cancel(job, -errno.ENOSYS)
                 if thread.native_id is not None:
                     thread_kill(os.getpid(), thread.native_id, NUDGE)
                 thread.join(0.01)
+        for job, _ in threads:
+            job[Job.LISTENER] = -1
         if self.listener >= 0:
-            os.close(self.listener)
-            self.listener = -1
+            listener, self.listener = self.listener, -1
+            os.close(listener)
         self.gone.set()
+
+
+def _notification(job: JobMemory) -> Notification:
+    start = Job.NOTIFICATION
+    return Notification.parse(bytes(job.memory[start : start + NOTIFICATION_SIZE]))
 
 
 def cancel(job: JobMemory, result: int) -> None:

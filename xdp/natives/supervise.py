@@ -40,15 +40,14 @@ from runtime.native import (
     native,
     sext32,
     shr,
-    store8,
     store32,
     store64,
     syscall,
-    udiv,
     unlikely,
     urem,
 )
 from xdp.natives.compiled import Compiled
+from xdp.natives.facts import ends, facts, give_port, name, option, tcp_state
 from xdp.natives.sources import send_from
 
 __all__ = ["INTERPOSE", "conclude", "make", "serve"]
@@ -75,34 +74,26 @@ _OPTION_SIZE: Final = Job.SCRATCH + 176
 _PATH: Final = Job.SCRATCH + 192
 
 _EINTR: Final = errno.EINTR
+_EINVAL: Final = errno.EINVAL
+_EINPROGRESS: Final = errno.EINPROGRESS
+_SYN_SENT: Final = 2
+_SYN_RECV: Final = 3
+_CLOSED: Final = 7
 _EPERM: Final = errno.EPERM
 _EACCES: Final = errno.EACCES
 _ENOENT: Final = errno.ENOENT
 _ERESTARTSYS: Final = 512
-_INET: Final = int(socket.AF_INET)
-_INET6: Final = int(socket.AF_INET6)
 _STREAM: Final = int(socket.SOCK_STREAM)
 _TCP: Final = int(socket.IPPROTO_TCP)
-_TCP_INFO: Final = int(socket.TCP_INFO)
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
-_SO_TYPE: Final = int(socket.SO_TYPE)
-_SO_DOMAIN: Final = int(socket.SO_DOMAIN)
-_SO_PROTOCOL: Final = int(socket.SO_PROTOCOL)
 _SO_SNDTIMEO: Final = int(socket.SO_SNDTIMEO)
-_SO_MARK: Final = int(socket.SO_MARK)
-_SO_PRIORITY: Final = int(socket.SO_PRIORITY)
 _SO_COOKIE: Final = 57
-_SO_BINDTOIFINDEX: Final = 62
-_SO_NETNS_COOKIE: Final = 71
 _NOSIGNAL: Final = int(socket.MSG_NOSIGNAL)
 _DONTWAIT: Final = int(socket.MSG_DONTWAIT)
 _UNUSUAL: Final = 0x2000_0000 | 0x0400_0000  # MSG_FASTOPEN, MSG_ZEROCOPY
 _GET_FLAGS: Final = 3
 _NONBLOCK: Final = os.O_NONBLOCK
-_READ_ONLY: Final = os.O_RDONLY | os.O_CLOEXEC
-_AT_FDCWD: Final = -100
 _ADDRESS_ROOM: Final = 128
-_COMM_ROOM: Final = 16
 
 
 @native
@@ -131,7 +122,7 @@ def _is_deserted(job: int) -> int:
 
 @native
 def _full(job: int) -> int:
-    return 1 if load64(job + Job.LOG_HEAD) - load64(job + Job.LOG_TAIL) >= LOG_SLOTS else 0
+    return 1 if load64(job + Job.LOG_HEAD) - load64(job + Job.LOG_TAIL) >= LOG_SLOTS - 1 else 0  # a call may have two
 
 
 @native
@@ -143,24 +134,6 @@ def _event_of(number: int) -> int:
     if number == Own.BIND:
         return SocketCall.BIND
     return SocketCall.LISTEN if number == Own.LISTEN else 0
-
-
-@native
-def _option(job: int, level: int, name: int, size: int) -> int:
-    """A socket's option, or 0."""
-    store64(job + _OPTION, 0)
-    store32(job + _OPTION_SIZE, size)
-    done = syscall(Own.GETSOCKOPT, load64(job + Job.SOCKET), level, name, job + _OPTION, job + _OPTION_SIZE, 0)
-    return load64(job + _OPTION) if done >= 0 else 0
-
-
-@native
-def _end(job: int, call: int, address: int, length: int) -> int:
-    """Put the address of an end of the socket into the record."""
-    store32(job + _OPTION_SIZE, _ADDRESS_ROOM)
-    done = syscall(call, load64(job + Job.SOCKET), job + Job.RECORD + address, job + _OPTION_SIZE, 0, 0, 0)
-    store64(job + Job.RECORD + length, load32(job + _OPTION_SIZE) if done >= 0 else 0)
-    return 0
 
 
 @native
@@ -198,68 +171,6 @@ def _leave(job: int, outcome: int) -> int:
 
 
 @native
-def _comm(job: int) -> int:
-    """The thread's name: /proc/TID/comm."""
-    path = job + _PATH
-    store64(path, 0x2F636F72702F)  # "/proc/"
-    tid = load32(job + Job.NOTIFICATION + _TID)
-    digits = 1
-    power = 10
-    while power <= tid:
-        power *= 10
-        digits += 1
-    at = path + 6
-    for _ in range(digits):
-        power = udiv(power, 10)
-        store8(at, 48 + urem(udiv(tid, power), 10))
-        at += 1
-    memzero(at, 8)
-    store32(at, 0x6D6F632F)  # "/com"
-    store8(at + 4, 0x6D)
-    descriptor = syscall(Own.OPENAT, _AT_FDCWD, path, _READ_ONLY, 0, 0, 0)
-    if descriptor < 0:
-        return 0
-    name = job + Job.RECORD + Event.COMM
-    size = syscall(Own.READ, descriptor, name, _COMM_ROOM, 0, 0, 0)
-    _shut(descriptor)
-    if size > 0:
-        store8(name + size - 1, 0)
-    return 0
-
-
-@native
-def _facts(job: int) -> int:
-    """What is known about the socket; 0 when it is none of the internet's."""
-    record = job + Job.RECORD
-    family = _option(job, _SOL_SOCKET, _SO_DOMAIN, 4)
-    if family != _INET and family != _INET6:  # noqa: PLR1714 - natives have no tuples
-        return 0
-    store64(record + Event.FAMILY, family)
-    store64(record + Event.TYPE, _option(job, _SOL_SOCKET, _SO_TYPE, 4))
-    store64(record + Event.PROTOCOL, _option(job, _SOL_SOCKET, _SO_PROTOCOL, 4))
-    store64(record + Event.SOCKET_FD, load64(job + Job.SOCKET))
-    store64(record + Event.FD, load32(job + Job.NOTIFICATION + _ARGUMENTS))
-    store64(record + Event.NUMBER, load32(job + Job.NOTIFICATION + _NUMBER))
-    store64(record + Event.TIME, monotonic_ns())
-    needs = load64(job + Job.NEEDS)
-    if needs & Fact.COOKIE != 0:
-        store64(record + Event.COOKIE, _option(job, _SOL_SOCKET, _SO_COOKIE, 8))
-    if needs & Fact.NETNS_COOKIE != 0:
-        store64(record + Event.NETNS_COOKIE, _option(job, _SOL_SOCKET, _SO_NETNS_COOKIE, 8))
-    if needs & Fact.COMM != 0:
-        _comm(job)
-    if needs & Fact.OPTIONS != 0:
-        store64(record + Event.BOUND_IF, _option(job, _SOL_SOCKET, _SO_BINDTOIFINDEX, 4))
-        store64(record + Event.MARK, _option(job, _SOL_SOCKET, _SO_MARK, 4))
-        store64(record + Event.PRIORITY, _option(job, _SOL_SOCKET, _SO_PRIORITY, 4))
-        store64(record + Event.STATE, _option(job, _TCP, _TCP_INFO, 1) & 255)
-    if needs & Fact.ENDS != 0:
-        _end(job, Own.GETSOCKNAME, Event.LOCAL, Event.LOCAL_LENGTH)
-        _end(job, Own.GETPEERNAME, Event.REMOTE, Event.REMOTE_LENGTH)
-    return 1
-
-
-@native
 def _fetched(job: int, pointer: int, length: int, data: int, size: int) -> int:
     """Copy an address and a message out of the caller's memory; 0 when they are unusual or not all there."""
     if length < 2 or length > _ADDRESS_ROOM:
@@ -289,7 +200,7 @@ def _arguments(job: int, call: int) -> int:
     record = job + Job.RECORD
     if call == SocketCall.LISTEN:
         store64(record + Event.BACKLOG, sext32(_argument(job, 1)))
-        return _end(job, Own.GETSOCKNAME, Event.ADDRESS, Event.ADDRESS_LENGTH) + 1
+        return name(job, Own.GETSOCKNAME, Event.ADDRESS, Event.ADDRESS_LENGTH) + 1
     if call != SocketCall.SENDMSG:
         done = _fetched(job, _argument(job, 1), sext32(_argument(job, 2)), 0, 0)
         return 0 if call == SocketCall.CONNECT and load16(record + Event.ADDRESS) == 0 else done
@@ -297,18 +208,42 @@ def _arguments(job: int, call: int) -> int:
     if flags & _UNUSUAL != 0 or load64(record + Event.TYPE) == _STREAM:
         return 0
     store64(record + Event.FLAGS, flags)
+    if load64(job + Job.NEEDS) & Fact.ENDS != 0:
+        give_port(job)
     return _fetched(job, _argument(job, 4), sext32(_argument(job, 5)), _argument(job, 1), _argument(job, 2))
+
+
+@native
+def _tells(job: int) -> int:
+    """Whether what becomes of the connection is told (ESTABLISHED_ACTIVE)."""
+    if load64(job + Job.HAPPENED) == 0 or load64(job + Job.RECORD + Event.CALL) != SocketCall.CONNECT:
+        return 0
+    return 1 if load64(job + Job.RECORD + Event.TYPE) == _STREAM else 0
+
+
+@native
+def _began(job: int) -> int:
+    """What comes of connecting a socket that is connected, connects or listens already, of which Linux asks nobody; else -EINVAL.
+
+    The kernel is given the family alone, with which nothing can go anywhere, whatever others do with the socket meanwhile.
+    """
+    length = job + Job.RECORD + Event.ADDRESS_LENGTH
+    before = load64(length)
+    store64(length, 2)
+    result = _made(job, SocketCall.CONNECT)
+    store64(length, before)
+    return result
 
 
 @native
 def _deal(job: int) -> int:
     """Deal with the call in NOTIFICATION."""
     call = _event_of(load32(job + Job.NOTIFICATION + _NUMBER))
-    if call == 0 or shr(load64(job + Job.WANTS) & ~load64(job + Job.COLD), call) & 1 == 0:
+    if call == 0 or shr((load64(job + Job.WANTS) | load64(job + Job.TOLD)) & ~load64(job + Job.COLD), call) & 1 == 0:
         return Outcome.COLD
     if _caller(job) == 0:
         return Outcome.COLD
-    if _facts(job) == 0:
+    if facts(job) == 0:
         return _leave(job, Outcome.COLD)
     if _arguments(job, call) == 0:
         return _leave(job, Outcome.COLD)
@@ -316,17 +251,69 @@ def _deal(job: int) -> int:
         return _leave(job, Outcome.DONE)
     record = job + Job.RECORD
     store64(record + Event.CALL, call)
-    memcpy(record + Event.ORIGINAL, record + Event.ADDRESS, _ADDRESS_ROOM)
-    store64(record + Event.ORIGINAL_LENGTH, load64(record + Event.ADDRESS_LENGTH))
-    if shr(load64(job + Job.NATIVE), call) & 1 == 0:
-        return Outcome.ASK
-    word = call_entry(load64(job + Job.FUNCTION), job + Job.RECORD, load64(job + Job.ENV))
-    if word & 255 == Action.ASK:
-        return Outcome.ASK
-    store64(job + Job.WORD, word)
+    if call == SocketCall.CONNECT and load64(record + Event.TYPE) == _STREAM:
+        if load64(record + Event.PROTOCOL) != _TCP:
+            return _leave(job, Outcome.COLD)
+        result = _began(job)
+        if result != -_EINVAL:
+            store64(job + Job.VALUE, result)
+            return _reply(job)
+    return _decide(job, call)
+
+
+@native
+def _decide(job: int, call: int) -> int:
+    """Decide about the call in RECORD, if that is wanted, and make it."""
+    record = job + Job.RECORD
+    store64(job + Job.WORD, Action.ALLOW)
+    if shr(load64(job + Job.WANTS), call) & 1 != 0:
+        memcpy(record + Event.ORIGINAL, record + Event.ADDRESS, _ADDRESS_ROOM)
+        store64(record + Event.ORIGINAL_LENGTH, load64(record + Event.ADDRESS_LENGTH))
+        if shr(load64(job + Job.NATIVE), call) & 1 == 0:
+            return Outcome.ASK
+        word = call_entry(load64(job + Job.FUNCTION), job + Job.RECORD, load64(job + Job.ENV))
+        if word & 255 == Action.ASK:
+            return Outcome.ASK
+        store64(job + Job.WORD, word)
     if make(job) != Outcome.DONE:
         return Outcome.REFUSED
+    if _tells(job) != 0:
+        return _opened(job)
     return conclude(job)
+
+
+@native
+def _opened(job: int) -> int:
+    """Tell of the connection that a call has opened, and answer it; CONNECTED when that is left to Python."""
+    record = job + Job.RECORD
+    result = load64(job + Job.VALUE)
+    if result == -_EINPROGRESS or result == -_EINTR or result == -_ERESTARTSYS:  # noqa: PLR1714 - natives have no tuples
+        return Outcome.CONNECTED
+    if result < 0:
+        return conclude(job)
+    state = tcp_state(job)
+    if state == _SYN_SENT or state == _SYN_RECV:  # noqa: PLR1714, SIM109
+        return Outcome.CONNECTED
+    if state == _CLOSED:
+        return conclude(job)
+    ends(job)
+    store64(record + Event.COOKIE, option(job, _SOL_SOCKET, _SO_COOKIE, 8))
+    _become(record, SocketCall.ESTABLISHED_ACTIVE, 0)
+    told = call_entry(load64(job + Job.HAPPENED), record, load64(job + Job.ENV))
+    _become(record, SocketCall.CONNECT, result)
+    if told == 0:
+        return Outcome.CONNECTED
+    if shr(load64(job + Job.WANTS), SocketCall.CONNECT) & 1 != 0:
+        _note(job)
+    _become(record, SocketCall.ESTABLISHED_ACTIVE, 0)
+    _note(job)
+    return _reply(job)
+
+
+@native
+def _become(record: int, call: int, result: int) -> int:
+    store64(record + Event.CALL, call)
+    return store64(record + Event.RESULT, result)
 
 
 @native
@@ -376,7 +363,7 @@ def _made(job: int, call: int) -> int:
         result = _call(job, call)
     store64(job + Job.SINCE, 0)
     if unlikely(result == -_ERESTARTSYS) != 0:
-        if _option(job, _SOL_SOCKET, _SO_SNDTIMEO, 16) != 0:
+        if option(job, _SOL_SOCKET, _SO_SNDTIMEO, 16) != 0:
             return -_EINTR
         return -_EINTR if load64(job + _OPTION + 8) != 0 else result
     return result
@@ -415,13 +402,20 @@ def make(job: int) -> int:
 @native
 def conclude(job: int) -> int:
     """InterposeLoops.conclude."""
+    if shr(load64(job + Job.WANTS), load64(job + Job.RECORD + Event.CALL)) & 1 != 0:
+        _note(job)
+    return _reply(job)
+
+
+@native
+def _reply(job: int) -> int:
+    """Let the call end with VALUE, and close the duplicate."""
     result = load64(job + Job.VALUE)
     response = job + _RESPONSE
     store64(response, load64(job + Job.ID))
     store64(response + 8, max(result, 0))
     store32(response + 16, min(0, result))
     store32(response + 20, 0)
-    _note(job)
     _listener(job, _SEND, response)
     return _leave(job, Outcome.DONE)
 

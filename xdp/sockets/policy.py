@@ -162,6 +162,7 @@ class SocketPolicy:
             function=_library().address(decide),
             env=ctypes.addressof(self._current),
             wants=self.wants - _HAPPENED,
+            happened=_library().address(happen),
         )
 
     def decide(self, event: SocketEvent) -> Decision:
