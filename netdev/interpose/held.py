@@ -39,6 +39,7 @@ _REFUSALS: Final = (-errno.EACCES, -errno.EPERM)
 _CAP_NET_BIND_SERVICE: Final = 10
 _CLOSE: Final = 7
 _OPENING: Final = (2, 3)  # SYN_SENT, SYN_RECV
+_AFTERWARDS: Final = (SocketCall.ACCEPTED, SocketCall.RECVMSG)
 _LATER: Final = (SocketCall.ESTABLISHED_ACTIVE, SocketCall.CLOSED)
 _UNDER_WAY: Final = (-errno.EINPROGRESS, -errno.EINTR, -RESTART)
 _NO_TIMEOUT: Final = bytes(16)
@@ -210,7 +211,7 @@ class Held:
             event.put_bytes(Event.ORIGINAL, Event.ORIGINAL_LENGTH, event.address)
         try:
             decision = self.context.policy.decide(event)
-        except Exception as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through
+        except BaseException as error:  # noqa: BLE001 - a policy is foreign code; what it raises must not let a call through
             self.context.failed(f"the policy failed on {call.name}: {error!r}")
             decision = ALLOW if self.context.allow_on_error else Decision(Action.DENY)
         if decision.action is Action.ASK:
@@ -218,6 +219,8 @@ class Held:
         event[Event.ACTION] = decision.word
         if decision.redirected:
             event[Event.REDIRECTED] = 1
+        if call not in _AFTERWARDS:
+            self.check()  # what is decided for a caller that is gone is not done
         return decision
 
     def make(self, act: Callable[[], int], *, blocks: bool = True) -> int:
@@ -292,7 +295,7 @@ class Held:
     def _done(self, result: int) -> None:
         try:
             self.context.policy.done(self.event, result)
-        except Exception as error:  # noqa: BLE001 - as above
+        except BaseException as error:  # noqa: BLE001 - as above
             self.context.failed(f"the policy failed after {self.event.call.name}: {error!r}")
 
     def happened(self, call: SocketCall, descriptor: int) -> None:

@@ -157,6 +157,7 @@ with Supervisor(Script(SocketCall.CONNECT, SocketCall.SENDMSG), loops=loops) as 
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
     child.process.stdin.write(b"\\n"); child.process.stdin.flush()
     print(child.process.stdout.readline().decode(), end="", flush=True)
+    child.process.stdin.close()
     print(child.wait())
 """
 
