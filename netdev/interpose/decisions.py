@@ -15,8 +15,9 @@ from netdev.interpose.record import SocketCall, SocketEvent
 __all__ = ["ALLOW", "Action", "Decision", "Fact", "NativePolicy", "Policy"]
 
 
-_INTERNAL: Final = 512
-"""ERESTARTSYS, the first error that no program may see."""
+_MOST: Final = 4095
+_RESTARTS: Final = range(512, 517)
+"""ERESTARTSYS and its like, which make the kernel call again."""
 
 
 class Action(IntEnum):
@@ -46,7 +47,7 @@ class Fact(IntFlag):
 @final
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What is to become of a call. `errno` (below 512) is what a denied one fails with; `redirected`: it goes elsewhere now.
+    """What is to become of a call. `errno` is what a denied one fails with; `redirected`: it goes elsewhere now.
 
     `free_port`, of a bind: the caller needs no privilege for the port, as with CAP_NET_BIND_SERVICE.
     """
@@ -58,7 +59,7 @@ class Decision:
 
     def __post_init__(self) -> None:
         """Numbers that are no errno, and those that mean something to the kernel alone, become EPERM."""
-        if not 0 < self.errno < _INTERNAL:
+        if not 0 < self.errno <= _MOST or self.errno in _RESTARTS:
             object.__setattr__(self, "errno", errno.EPERM)
 
     @property

@@ -31,6 +31,7 @@ SOME = (
     "count by thread, user, name and socket",
     "fail with an errno of the program's own",
     "redirect datagrams and hide it",
+    "redirect to where nothing can go",
     "choose the source of connections",
     "read parts of fields of IPv6, write double words",
     "the last of several programs rejects",
