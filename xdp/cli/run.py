@@ -12,6 +12,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -110,9 +111,10 @@ class _Running:
             raise DeviceError(f"{self.command[0]} was not run: {error}") from error
         listed.write(child.pid)
         ledger = Ledger()
-        code = self._followed(supervisor, child, relay, ledger)
-        self._rest(supervisor, child, relay, ledger)
-        self._collect(supervisor, ledger)
+        collect = partial(self._collect, supervisor, programs, ledger)
+        code = self._followed(child, relay, collect)
+        self._rest(supervisor, child, relay, collect)
+        collect()
         self._account(supervisor, ledger, programs.coverage(), code=code, seconds=time.monotonic() - begun)
         return Exit.SUPERVISOR if self.report.failed and code == 0 else code
 
@@ -135,16 +137,16 @@ class _Running:
             seconds=round(seconds, 6),
         )
 
-    def _followed(self, supervisor: Supervisor, child: Child, relay: Relay, ledger: Ledger) -> int:
+    def _followed(self, child: Child, relay: Relay, collect: Callable[[], None]) -> int:
         """Until the command ends; its exit code."""
         while True:
             with suppress(TimeoutError):
                 return child.wait(0)
             relay.wait(_TICK, [child.pid])
             reap(child.pid)
-            self._collect(supervisor, ledger)
+            collect()
 
-    def _rest(self, supervisor: Supervisor, child: Child, relay: Relay, ledger: Ledger) -> None:
+    def _rest(self, supervisor: Supervisor, child: Child, relay: Relay, collect: Callable[[], None]) -> None:
         """Until the processes that the command left behind have ended, too."""
         until = time.monotonic() + _MERCY
         told = False
@@ -159,7 +161,7 @@ class _Running:
                 _kill(rest, "SIGKILL")
             relay.wait(_TICK, rest)
             reap(child.pid)
-            self._collect(supervisor, ledger)
+            collect()
 
     def _tell_of(self, rest: list[int]) -> None:
         names = ", ".join(f"{_comm(pid)} ({pid})" for pid in rest[:8]) + (" …" if len(rest) > 8 else "")
@@ -168,9 +170,11 @@ class _Running:
         hint = "" if self.arguments.kill_rest else "; --kill-rest ends what is left behind"
         self.report.note(f"{self.command[0]} has ended, {what} {count}: {names}{hint}")
 
-    def _collect(self, supervisor: Supervisor, ledger: Ledger) -> None:
+    def _collect(self, supervisor: Supervisor, programs: Programs, ledger: Ledger) -> None:
         for event in supervisor.events():
             self.report.call(ledger.add(event))
+        for line in programs.printed():
+            self.report.printed(line)
         self.report.flush()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, Self, final
@@ -104,6 +104,7 @@ class Programs:
         self._attached = attached
         self._observe = observe or not attached
         self._labels: dict[int, str] = {}
+        self._printed: Callable[[], bytes] = bytes
         self.programs: tuple[LiveProgram, ...] = ()
         self.maps: tuple[LiveMap, ...] = ()
         self.links: tuple[Hooked, ...] = ()
@@ -139,7 +140,12 @@ class Programs:
             made = stack.enter_context(SocketPolicy(attachments, mode=policy, engine=engine))
             found = cls(_Named(made), attachments.attached, observe=policy == "observe")
             found._labels = labels
+            found._printed = made.printed
             yield found
+
+    def printed(self) -> list[str]:
+        """Lines that programs have printed since this was asked last."""
+        return self._printed().decode("utf-8", "replace").splitlines()
 
     def number(self, state: State) -> None:
         """Give programs, maps and attachments numbers of the machine."""

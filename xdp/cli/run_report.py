@@ -99,6 +99,10 @@ class Report:
         elif self._file is not None:
             self._line(entry.text)
 
+    def printed(self, text: str) -> None:
+        """A line that a program has printed (trace_printk)."""
+        self._line(as_line({"event": "print", "text": text}) if self._output.json else f"printk: {text}")
+
     def note(self, message: str) -> None:
         """Something that the user should know now."""
         if self._output.json:

@@ -47,7 +47,7 @@ _HAPPENED: Final = frozenset({SocketCall.ESTABLISHED_ACTIVE, SocketCall.ESTABLIS
 _FACTS: Final = {16: Fact.COMM, 80: Fact.CGROUP_ID, 46: Fact.COOKIE, 122: Fact.NETNS_COOKIE}
 _EVERY_FACT: Final = Fact.COMM | Fact.CGROUP_ID | Fact.COOKIE | Fact.NETNS_COOKIE | Fact.OPTIONS | Fact.ENDS
 _STOP_ALL: Final = 2
-_PRINTS: Final = frozenset({6, 177})  # trace_printk, trace_vprintk
+_PRINTS: Final = 6  # trace_printk
 
 
 @cache
@@ -261,7 +261,7 @@ class SocketPolicy:
         with self._lock:
             self._require_begun()
             attached = self._attachments.attached
-            if self._tape is None and any(_PRINTS & each.program.facts.helpers.keys() for each in attached):
+            if self._tape is None and any(_PRINTS in each.program.facts.helpers for each in attached):
                 self._tape = Tape()
             made = Made(attached, self._template, observe=self._observe, cpus=self._cpus, tape=self._tape)
             for at, (_, each) in enumerate(made.rows):

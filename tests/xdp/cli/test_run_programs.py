@@ -18,7 +18,7 @@ from tests.support.cgroups import Cgroup, hooked
 from tests.support.commands import EXAMPLES, FILTER
 from tests.support.interposed import ROOT as NEEDS_ROOT
 from tests.support.objects import answer
-from tests.support.sources import needs_clang
+from tests.support.sources import compile_c, needs_clang
 from tests.xdp.cli.test_run import CONNECT, Runs, lines, port, runs
 
 __all__ = ["port", "runs"]
@@ -296,3 +296,19 @@ def test_nothing_is_seen_of_an_earlier_run(runs: Runs, port: int) -> None:
     for _ in range(2):
         done = runs("--attach", FIREWALL, "--", sys.executable, "-c", CONNECT, str(port))
         assert "1 allowed, 0 denied" in done.stderr
+
+
+@needs_clang
+@BOTH
+def test_what_programs_print_is_told(runs: Runs, tmp_path: Path, anywhere: int, words: tuple[str, ...]) -> None:
+    """Lines of trace_printk, one for each call, as text and as JSON."""
+    source = (
+        'SEC("cgroup/connect4") int says(struct bpf_sock_addr *ctx) { bpf_printk("family %d", ctx->family); return 1; }'
+    )
+    path = tmp_path / "says.o"
+    path.write_bytes(compile_c(source))
+    command = [sys.executable, "-c", HOSTS, str(anywhere), "127.0.0.1", "127.0.0.2"]
+    done = runs(*words, "--attach", str(path), "--", *command)
+    assert done.stderr.count("printk: family 2\n") == 2
+    done = runs("-j", *words, "--attach", str(path), "--", *command)
+    assert [each["text"] for each in lines(done.stderr) if each["event"] == "print"] == ["family 2"] * 2
