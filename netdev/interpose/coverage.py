@@ -39,6 +39,15 @@ _ALWAYS: Final = (
         "AF_UNIX, AF_NETLINK, AF_PACKET, AF_VSOCK and other families", "open", "passed through; the kernel makes them"
     ),
     Coverage("sockets handed over by processes that are not supervised", "open", "what they did before is not seen"),
+    Coverage("other processes that a command traces or asks to act", "open", "they are not supervised"),
+    Coverage(
+        "rules that a process set for itself (Landlock), or a security module for it",
+        "open",
+        "calls that are made for it come from the supervisor",
+    ),
+    Coverage(
+        "packets with addresses of their own (source routes, raw headers)", "open", "the call's address is judged"
+    ),
     Coverage("data on connected sockets", "open", "a connection is judged when it is made"),
 )
 
@@ -60,7 +69,13 @@ def coverage(wants: frozenset[SocketCall], *, privileged: bool, closings: bool =
     if privileged:
         rows.append(Coverage("setuid programs", "enforced", "they gain their privileges and stay supervised"))
         rows.append(Coverage("processes that are not dumpable", "enforced", "looked into with CAP_SYS_PTRACE"))
+        rows.append(
+            Coverage("commands with CAP_SYS_PTRACE", "open", "they can trace whom they like, the supervisor too")
+        )
     else:
         rows.append(Coverage("setuid programs", "enforced", "no_new_privs: they run without their privileges"))
         rows.append(Coverage("processes that are not dumpable", "refused", "cannot be looked into: see on_error"))
+        rows.append(
+            Coverage("tracing the supervisor", "refused", "it is not dumpable; to end it ends all socket calls")
+        )
     return (*rows, *_ALWAYS)

@@ -174,9 +174,13 @@ class Held:
         fill_socket(self.event, found, kind, self.context.needs)
         return kind
 
+    def waits(self) -> bool:
+        """Whether the caller still waits."""
+        return is_valid(self.context.listener, self.held.id)
+
     def check(self) -> None:
         """What was read so far is the caller's only if it waits still."""
-        if not is_valid(self.context.listener, self.held.id):
+        if not self.waits():
             raise GoneError
 
     def read(self, pieces: list[tuple[int, int]]) -> bytes:
@@ -237,12 +241,12 @@ class Held:
         event = self.event
         lends = event[Event.CALL] == SocketCall.BIND and Decision.of(event[Event.ACTION]).free_port
         lent = 1 << _CAP_NET_BIND_SERVICE if lends else 0
-        return as_caller(self.caller, lambda: self._run(act), folders=False, lent=lent)
+        return as_caller(self.caller, lambda: self._run(act), waits=self.waits, folders=False, lent=lent)
 
     def make_as_caller(self, act: Callable[[], int]) -> int:
         """Make a call that shows who makes it, or that depends on where."""
         self.context.may_block()
-        return as_caller(self.caller, lambda: self._run(act), folders=True)
+        return as_caller(self.caller, lambda: self._run(act), waits=self.waits, folders=True)
 
     def _run(self, act: Callable[[], int]) -> int:
         job = self.job

@@ -40,18 +40,23 @@ def take_off_rights() -> None:
     keep_capabilities(HANDS)
 
 
-def as_caller(caller: Caller, act: Callable[[], int], *, folders: bool, lent: int = 0) -> int:
+def as_caller(
+    caller: Caller, act: Callable[[], int], *, waits: Callable[[], bool], folders: bool, lent: int = 0
+) -> int:
     """What `act` returns in a thread with the caller's rights; `folders`: also with its root, working folder and umask.
 
+    `waits` says whether the caller still waits: when it does not, its number may be another's, whose rights are not used.
     `lent` is a set of capabilities that it has on top of its own.
     """
     rights = caller.rights()
-    if rights is None:
+    if rights is None or not waits():
         return -errno.ESRCH
     results: list[int] = []
 
     def inside() -> None:
         failed = _become(caller, rights, folders=folders, lent=lent)
+        if folders and not waits():
+            failed = -errno.ESRCH
         results.append(failed or act())
 
     thread = threading.Thread(target=inside, name="interpose-caller", daemon=True)

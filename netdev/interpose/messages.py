@@ -68,7 +68,7 @@ class TheirMessage:
             name_length=min(length, SOCKADDR_SIZE) if name else 0,
             pieces=tuple(pieces),
             control=control,
-            control_length=control_length if control else 0,
+            control_length=control_length,
         )
 
     def part(self, start: int, size: int) -> list[tuple[int, int]]:

@@ -153,7 +153,7 @@ def _own_of(message: TheirMessage) -> OwnMessage:
     return OwnMessage(
         name=bytes(SOCKADDR_SIZE) if message.name else b"",
         data=ctypes.create_string_buffer(min(message.size, _MOST_DATA)),
-        control=bytes(message.control_length),
+        control=bytes(message.control_length if message.control else 0),
     )
 
 

@@ -49,6 +49,8 @@ def send_to(call: Held, kind: SocketKind) -> None:
     length = call.held.integer(5)
     if name and not 0 <= length <= 128:
         raise RefusedError(-errno.EINVAL)
+    if name and not length and kind.is_inet and kind.type == socket.SOCK_DGRAM:
+        raise RefusedError(-errno.EINVAL)  # unlike a msghdr, whose empty name is none
     message = TheirMessage(
         at=0,
         name=name,

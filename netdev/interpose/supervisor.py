@@ -28,7 +28,7 @@ from netdev.interpose.loops import InterposeLoops
 from netdev.interpose.program import program
 from netdev.interpose.record import Event, SocketCall, SocketEvent
 from netdev.interpose.reference import REFERENCE
-from netdev.interpose.system import prepare_nudges
+from netdev.interpose.system import out_of_reach, prepare_nudges
 from netdev.interpose.watcher import Watcher
 from netdev.interpose.workers import Orders, Workers
 
@@ -49,9 +49,15 @@ class Supervisor:
         loops: InterposeLoops = REFERENCE,
         workers: int = 1024,
     ) -> None:
-        """Get ready; `on_error` is what becomes of calls that cannot be judged, `workers` how many may block at once."""
+        """Get ready; `on_error` is what becomes of calls that cannot be judged, `workers` how many may block at once.
+
+        Without privileges, this process makes itself not dumpable for good: commands have the same user, and could otherwise
+        trace it or fetch its listener.
+        """
         prepare_nudges()
         loops.prepare()
+        if not is_privileged():
+            out_of_reach()
         self._files = _raise_limit()
         self._orders = Orders(
             policy=policy,

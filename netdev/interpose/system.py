@@ -29,6 +29,7 @@ __all__ = [
     "has_capability",
     "is_valid",
     "keep_capabilities",
+    "out_of_reach",
     "own_tid",
     "prepare_nudges",
     "read_memory",
@@ -55,6 +56,7 @@ _SET_FLAGS: Final = 0x40082104
 _PIDFD_THREAD: Final = 0x80
 _ADD_AND_SEND: Final = 2
 _KCMP_FILES: Final = 2
+_PR_SET_DUMPABLE: Final = 4
 _CAPABILITY_VERSION: Final = 0x2008_0522
 
 
@@ -238,6 +240,11 @@ def _capabilities() -> tuple[int, int]:
     system(Own.CAPGET, header, data)
     low_effective, low_permitted, _, high_effective, high_permitted, _ = struct.unpack("=6I", data.raw)
     return low_effective | high_effective << 32, low_permitted | high_permitted << 32
+
+
+def out_of_reach() -> None:
+    """Let nobody without CAP_SYS_PTRACE trace this process, write to it or fetch its descriptors (PR_SET_DUMPABLE)."""
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def has_capability(bit: int) -> bool:

@@ -83,6 +83,8 @@ _EPERM: Final = errno.EPERM
 _EACCES: Final = errno.EACCES
 _ENOENT: Final = errno.ENOENT
 _ERESTARTSYS: Final = 512
+_RESTART_BLOCK: Final = 516
+_MOST_ERRNO: Final = 4095
 _STREAM: Final = int(socket.SOCK_STREAM)
 _TCP: Final = int(socket.IPPROTO_TCP)
 _SOL_SOCKET: Final = int(socket.SOL_SOCKET)
@@ -171,6 +173,15 @@ def _leave(job: int, outcome: int) -> int:
 
 
 @native
+def _wake(job: int) -> int:
+    """Let another worker be started when nobody waits."""
+    if load64(load64(job + Job.SHARED) + Shared.IDLE) > 0:
+        return 0
+    store64(job + _OPTION, 1)
+    return syscall(Own.WRITE, load64(job + Job.WAKE), job + _OPTION, 8, 0, 0, 0)
+
+
+@native
 def _fetched(job: int, pointer: int, length: int, data: int, size: int) -> int:
     """Copy an address and a message out of the caller's memory; 0 when they are unusual or not all there."""
     if length < 2 or length > _ADDRESS_ROOM:
@@ -191,6 +202,7 @@ def _fetched(job: int, pointer: int, length: int, data: int, size: int) -> int:
     tid = load32(job + Job.NOTIFICATION + _TID)
     store64(job + Job.RECORD + Event.ADDRESS_LENGTH, length)
     store64(job + Job.RECORD + Event.SIZE, size)
+    _wake(job)  # the caller may see to it that its memory is not there for long
     return 1 if syscall(Own.VM_READ, tid, ours, parts, theirs, parts, 0) == length + size else 0
 
 
@@ -346,8 +358,7 @@ def _call_for_help(job: int, call: int) -> int:
         return 0
     if load64(job + Job.RECORD + Event.FLAGS) & _DONTWAIT != 0:
         return 0
-    store64(job + _OPTION, 1)
-    return syscall(Own.WRITE, load64(job + Job.WAKE), job + _OPTION, 8, 0, 0, 0)
+    return _wake(job)
 
 
 @native
@@ -379,6 +390,14 @@ def _note(job: int) -> int:
 
 
 @native
+def _is_errno(number: int) -> int:
+    """Whether a call may fail with it: 0 is none, and upon ERESTARTSYS and its like the kernel calls again."""
+    if number == 0 or number > _MOST_ERRNO:
+        return 0
+    return 0 if _ERESTARTSYS <= number <= _RESTART_BLOCK else 1
+
+
+@native
 def make(job: int) -> int:
     """InterposeLoops.make."""
     record = job + Job.RECORD
@@ -388,7 +407,7 @@ def make(job: int) -> int:
     result = -_EPERM
     if word & 255 == Action.ALLOW:
         result = _made(job, load64(record + Event.CALL))
-    elif shr(word, 8) & 0xFFFF != 0:
+    elif _is_errno(shr(word, 8) & 0xFFFF) != 0:
         result = -(shr(word, 8) & 0xFFFF)
     store64(job + Job.VALUE, result)
     store64(record + Event.RESULT, result)

@@ -83,6 +83,7 @@ UNREADABLE = r"""
 #include <sys/socket.h>
 #include <sys/uio.h>
 #define E(x) ((x) < 0 ? errno : 0)
+static struct iovec many[256];
 int main(void) {
     char *pages = mmap(0, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mprotect(pages + 4096, 4096, PROT_NONE); munmap(pages + 8192, 4096);
@@ -106,8 +107,8 @@ int main(void) {
         printf("%d %d %d ", E(connect(u, (void *)&a, lengths[i])), E(sendto(v, "x", 1, 0, (void *)&a, lengths[i])), E(connect(s, (void *)&a, lengths[i])));
         struct iovec piece = {pages, 1}; struct msghdr m = {&a, lengths[i], &piece, 1, 0, 0, 0};
         printf("%d ", E(sendmsg(v, &m, 0)));
-        m.msg_namelen = 16; m.msg_iovlen = (unsigned)lengths[i]; printf("%d ", E(sendmsg(v, &m, 0)));
-        m.msg_iovlen = 1; piece.iov_len = (long)lengths[i]; printf("%d ", E(sendmsg(v, &m, 0)));
+        m.msg_namelen = 16; m.msg_iov = many; m.msg_iovlen = (unsigned)lengths[i]; printf("%d ", E(sendmsg(v, &m, 0)));
+        m.msg_iov = &piece; m.msg_iovlen = 1; piece.iov_len = (long)lengths[i]; printf("%d ", E(sendmsg(v, &m, 0)));
         struct mmsghdr two[2] = {{{&a, 16, &piece, 1, 0, 0, 0}, 0}, {{&a, 16, &piece, 1, 0, 0, 0}, 0}}; piece.iov_len = 1;
         printf("%d\n", lengths[i] > 2 || lengths[i] < 0 ? E(sendmmsg(v, two, lengths[i] > 2 ? 3 : -1, 0)) : sendmmsg(v, two, lengths[i], 0));
         close(u); close(v); close(s);
