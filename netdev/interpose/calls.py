@@ -56,6 +56,7 @@ CALLS: Final = (
     Call("socketcall", -1, -1, 102, 102, tuple(_C)),
     Call("socket", 41, 198, 359, 281),
     Call("setsockopt", 54, 208, 366, 294),
+    Call("getsockopt", 55, 209, 365, 295),
     Call("clone", 56, 220, 120, 120),
     Call("clone3", 435, 435, 435, 435),
     Call("io_uring_setup", 425, 425, 425, 425),

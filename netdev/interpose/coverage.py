@@ -32,7 +32,7 @@ _ALWAYS: Final = (
     Coverage(f"socket calls through the 32-bit entry ({MACHINE.compat_column})", "refused", "ENOSYS"),
     Coverage("clone3", "refused", "ENOSYS: libraries fall back to clone"),
     Coverage("processes that share a table of descriptors", "refused", "EPERM: threads may, processes may not"),
-    Coverage("SCTP's bind and connect by socket option", "refused", "EOPNOTSUPP"),
+    Coverage("SCTP's bind and connect by socket option or control message", "refused", "EOPNOTSUPP"),
     Coverage(", ".join(sorted(REFUSED_FAMILIES)), "refused", "EAFNOSUPPORT: they speak TCP or UDP underneath"),
     Coverage("further subflows of MPTCP", "open", "the kernel's path manager makes them"),
     Coverage(

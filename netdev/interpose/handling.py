@@ -15,6 +15,7 @@ from netdev.interpose.facts import SocketKind, name_of
 from netdev.interpose.held import Context, GoneError, Held, JobMemory, RefusedError, family_of
 from netdev.interpose.loops import Job
 from netdev.interpose.messages import OwnMessage, with_source
+from netdev.interpose.program import REFUSED_FAMILIES
 from netdev.interpose.receiving import accept, receive_from, receive_message, receive_messages, tell_name
 from netdev.interpose.record import Event, SocketCall
 from netdev.interpose.sending import send_message, send_messages, send_to
@@ -105,6 +106,8 @@ def _unreachable(context: Context, held: Notification, result: int) -> None:
 
 def _dispatch(call: Held) -> None:
     kind = call.open_socket()
+    if kind.family in REFUSED_FAMILIES.values():
+        raise RefusedError(-errno.EAFNOSUPPORT)  # from elsewhere, or made of a TCP socket (TCP_ULP)
     match call.held.name:
         case "connect":
             _connect(call, kind)

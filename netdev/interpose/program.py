@@ -93,7 +93,7 @@ def _always(call: Call) -> list[_Instruction] | None:
             ]
         case "clone3" | "io_uring_setup" | "io_uring_enter" | "io_uring_register":
             return _refuse(errno.ENOSYS)
-        case "setsockopt":
+        case "setsockopt" | "getsockopt":  # SCTP_SOCKOPT_CONNECTX3 is one that is read
             options = _one_of(_SCTP_ADDRESSES, errno.EOPNOTSUPP)
             return [_load(1), (_EQUAL, 1, 0, _SOL_SCTP), _return(_ALLOW), _load(2), *options]
         case "socket":

@@ -39,6 +39,8 @@ _ZEROCOPY: Final = 0x400_0000
 _MOST_MESSAGES: Final = 1024
 _INET_MOST: Final = 65535
 _SCM_RIGHTS: Final = 1
+_MORE_PEERS: Final = ((socket.IPPROTO_SCTP, 7), (socket.IPPROTO_SCTP, 8))
+"""SCTP_DSTADDRV4, SCTP_DSTADDRV6: further addresses of the other end."""
 _UDP: Final = (socket.IPPROTO_UDP, 136)  # and UDP-Lite
 
 
@@ -136,6 +138,8 @@ def _judged(call: Held, kind: SocketKind, name: bytes, control: bytes, flags: in
     opens = bool(flags & MSG_FASTOPEN) and kind.is_stream
     if kind.ignores_names and not opens:
         return b"", control
+    if any((level, what) in _MORE_PEERS for level, what, _ in control_messages(control)):
+        raise RefusedError(-errno.EOPNOTSUPP)
     if not name:
         return name, control
     event.address = name

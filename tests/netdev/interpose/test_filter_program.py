@@ -112,6 +112,7 @@ def test_ways_around_are_refused(machine: str) -> None:
     assert _verdict(CONNECT, machine, "clone", 0x4111) == ALLOWED
     for option in (100, 101, 107, 110, 111):
         assert _verdict(CONNECT, machine, "setsockopt", 3, 132, option) == _refused(errno.EOPNOTSUPP)
+        assert _verdict(CONNECT, machine, "getsockopt", 3, 132, option) == _refused(errno.EOPNOTSUPP)
     assert _verdict(CONNECT, machine, "setsockopt", 3, 132, 5) == ALLOWED
     assert _verdict(CONNECT, machine, "setsockopt", 3, 6, 100) == ALLOWED
     for family in (21, 33, 43):
