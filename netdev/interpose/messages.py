@@ -51,7 +51,7 @@ class TheirMessage:
         name, length, vectors, count, control, control_length, _ = _HEADER.unpack(call.read([(at, HEADER_SIZE)]))
         if count > _MOST_PIECES:
             raise RefusedError(-errno.EMSGSIZE)
-        if length >> 31:
+        if name and length >> 31:
             raise RefusedError(-errno.EINVAL)
         if control_length > _MOST_CONTROL:
             raise RefusedError(-errno.ENOBUFS)

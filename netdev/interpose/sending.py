@@ -51,7 +51,8 @@ def send_to(call: Held, kind: SocketKind) -> None:
     length = call.held.integer(5)
     if name and not 0 <= length <= 128:
         raise RefusedError(-errno.EINVAL)
-    if name and not length and kind.is_inet and kind.type == socket.SOCK_DGRAM:
+    usual = kind.family == socket.AF_INET6 or (size <= _INET_MOST and not flags & socket.MSG_OOB)
+    if name and not length and usual and kind.is_inet and kind.type == socket.SOCK_DGRAM:
         raise RefusedError(-errno.EINVAL)  # unlike a msghdr, whose empty name is none
     message = TheirMessage(
         at=0,
@@ -175,7 +176,7 @@ def _given(call: Held, kind: SocketKind, message: TheirMessage, parts: tuple[byt
     name, control, flags = parts
     size = message.size
     if kind.is_inet and kind.type in {socket.SOCK_DGRAM, socket.SOCK_RAW} and size > _INET_MOST:
-        raise RefusedError(-errno.EMSGSIZE)
+        return _too_long(call, parts, make)
     whole = flags & _ZEROCOPY or not kind.is_stream
     if whole and size > _LARGEST:
         raise RefusedError(-errno.ENOBUFS)
@@ -196,6 +197,14 @@ def _given(call: Held, kind: SocketKind, message: TheirMessage, parts: tuple[byt
         if done >= size or result < chunk:
             return done
         name, control, flags = b"", b"", flags & ~MSG_FASTOPEN
+
+
+def _too_long(call: Held, parts: tuple[bytes, bytes, int], make: _Make) -> int:
+    """What the kernel says of a message that is too long for a datagram: the contents do not matter, as it is never sent."""
+    name, control, flags = parts
+    own = OwnMessage(name=name, data=(ctypes.c_char * (_INET_MOST + 1))(), control=control)
+    sent = make(lambda: system(Own.SENDMSG, call.socket, own.address, flags | socket.MSG_NOSIGNAL))
+    return sent if sent < 0 else -errno.EMSGSIZE
 
 
 def _buffer(data: bytes, *, shared: bool) -> ctypes.Array[ctypes.c_char]:
