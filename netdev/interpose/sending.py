@@ -51,9 +51,8 @@ def send_to(call: Held, kind: SocketKind) -> None:
     length = call.held.integer(5)
     if name and not 0 <= length <= 128:
         raise RefusedError(-errno.EINVAL)
-    usual = kind.family == socket.AF_INET6 or (size <= _INET_MOST and not flags & socket.MSG_OOB)
-    if name and not length and usual and kind.is_inet and kind.type == socket.SOCK_DGRAM:
-        raise RefusedError(-errno.EINVAL)  # unlike a msghdr, whose empty name is none
+    if name and not length and kind.is_inet and kind.type == socket.SOCK_DGRAM:
+        raise RefusedError(_nowhere(call, size, flags))
     message = TheirMessage(
         at=0,
         name=name,
@@ -197,6 +196,15 @@ def _given(call: Held, kind: SocketKind, message: TheirMessage, parts: tuple[byt
         if done >= size or result < chunk:
             return done
         name, control, flags = b"", b"", flags & ~MSG_FASTOPEN
+
+
+def _nowhere(call: Held, size: int, flags: int) -> int:
+    """What the kernel says of a datagram to an address of no bytes, which is never sent: unlike a msghdr's, it is not no address."""
+    data = ctypes.create_string_buffer(min(size, _INET_MOST + 1) or 1)
+    address = ctypes.create_string_buffer(1)
+    length = min(size, _INET_MOST + 1)
+    sent = call.make(lambda: system(Own.SENDTO, call.socket, data, length, flags | socket.MSG_NOSIGNAL, address, 0))
+    return sent if sent < 0 else -errno.EINVAL
 
 
 def _too_long(call: Held, parts: tuple[bytes, bytes, int], make: _Make) -> int:
