@@ -65,6 +65,7 @@ from runtime.native.intrinsics import (
 )
 from runtime.native.library import Library, library
 from runtime.native.memory import MemoryFault
+from runtime.native.notice import before_compiling
 
 __all__ = [
     "Library",
@@ -78,6 +79,7 @@ __all__ = [
     "atomic_or64",
     "atomic_xor32",
     "atomic_xor64",
+    "before_compiling",
     "bswap16",
     "bswap32",
     "bswap64",

@@ -17,6 +17,7 @@ from runtime.native import cache as disk
 from runtime.native import llvm, rewrite
 from runtime.native.function import NativeFunction
 from runtime.native.lowering import ATTRIBUTES, DECLARATIONS, PREFIX, SHAPES, definition
+from runtime.native.notice import announce
 from runtime.native.references import own_digest, references
 
 __all__ = ["bitcode"]
@@ -38,6 +39,7 @@ def bitcode(function: NativeFunction) -> bytes:
         name = f"{disk.key('native', own_digest(function))}.bc"
         known = disk.load(name)
         if known is None:
+            announce()
             known = _compile(function)
             disk.store(name, known)
         _bitcode[function] = known

@@ -19,6 +19,7 @@ from xdp.cli.failures import failure
 from xdp.cli.net import counted, row
 from xdp.cli.net_words import Phrase, phrase
 from xdp.cli.output import Output
+from xdp.cli.progress import telling_of_compilation, watched
 from xdp.cli.source import object_bytes
 from xdp.live.background import Reporter, in_background
 from xdp.live.control import ask
@@ -87,9 +88,14 @@ def run(arguments: Namespace, output: Output) -> int:
 def _away(order: Order, number: int, state: State, output: Output) -> int:
     """In the background: return when it works, or with what it failed of."""
     log = state.attachments / f"{number}.log"
+    somebody_waits = watched(output)
 
     def work(reporter: Reporter) -> int:
         told = False
+
+        def remark(message: str) -> None:
+            if not told:
+                reporter.note(message)
 
         def ready(record: Attachment) -> None:
             nonlocal told
@@ -98,7 +104,8 @@ def _away(order: Order, number: int, state: State, output: Output) -> int:
             say(f"attached: {_told(record)}")
 
         try:
-            end = _keeper(order, number, state, reporter.note).run(ready)
+            with telling_of_compilation(remark if somebody_waits else None):
+                end = _keeper(order, number, state, reporter.note).run(ready)
         except Exception as error:
             if "trace" in os.environ.get("XDPSIM_DEBUG", ""):
                 raise
@@ -134,7 +141,8 @@ def _here(order: Order, number: int, state: State, output: Output) -> int:
         sys.stdout.flush()
 
     try:
-        end = _keeper(order, number, state, warn).run(ready)
+        with telling_of_compilation(warn if watched(output) else None):
+            end = _keeper(order, number, state, warn).run(ready)
     finally:
         state.remove(number)
     problems = end.get("problems", [])

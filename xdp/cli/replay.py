@@ -6,6 +6,7 @@ Not here: the replay (xdp.offline) and the comparison (xdp.compare); this is arg
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from pathlib import Path
 
 from runtime.errors import InputError
@@ -13,7 +14,7 @@ from runtime.loader import LoadedObject, load
 from xdp.cli.exits import Exit
 from xdp.cli.mapfiles import dump_maps, fill_maps
 from xdp.cli.output import Output
-from xdp.cli.progress import progress_bar
+from xdp.cli.progress import progress_bar, telling_of_compilation, watched
 from xdp.cli.source import blaming, object_bytes
 from xdp.compare import Comparison, compare
 from xdp.extension import default_registry
@@ -39,8 +40,11 @@ def run(arguments: Namespace, output: Output) -> int:
         fill_maps(loaded.maps, arguments.map)
         return loaded
 
-    if arguments.compare:
-        return _compare(fresh, arguments, output)
+    with telling_of_compilation(output.note if watched(output) else None):
+        return _compare(fresh, arguments, output) if arguments.compare else _replay(fresh, arguments, output)
+
+
+def _replay(fresh: Callable[[], LoadedObject], arguments: Namespace, output: Output) -> int:
     with fresh() as loaded:
         if arguments.engine == "kernel" and arguments.dump_maps:
             raise InputError("--dump-maps reads our maps; the kernel has its own: use --compare kernel")

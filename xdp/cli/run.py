@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final, final
 from runtime.errors import DeviceError
 from xdp.cli.exits import Exit
 from xdp.cli.output import Output
+from xdp.cli.progress import telling_of_compilation, watched
 from xdp.cli.run_ledger import Ledger
 from xdp.cli.run_report import Coverage, Report
 from xdp.cli.run_rest import adopt, descendants, reap
@@ -49,6 +50,7 @@ def run(arguments: Namespace, output: Output) -> int:
         output.error(line)
         return code
     with ExitStack() as stack:
+        stack.enter_context(telling_of_compilation(output.note if watched(output) else None))
         report = stack.enter_context(Report.opened(arguments.log, output))
         return _Running(arguments, command, report, stack).whole()
 

@@ -58,7 +58,7 @@ def test_a_clang_with_a_version_in_its_name_is_found(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def _terminal(words: list[str], until: bytes, seconds: float = 60) -> bytes:
+def _terminal(words: list[str], until: bytes, seconds: float = 60, **more: str) -> bytes:
     """What a command shows on a terminal, until these bytes are seen or it ends; then it is interrupted."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
@@ -66,7 +66,7 @@ def _terminal(words: list[str], until: bytes, seconds: float = 60) -> bytes:
         stdin=theirs,
         stdout=subprocess.DEVNULL,
         stderr=theirs,
-        env=environment(TERM="xterm", COLUMNS="100"),
+        env=environment(TERM="xterm", COLUMNS="100", **more),
     )
     os.close(theirs)
     shown = b""
@@ -87,6 +87,16 @@ def _terminal(words: list[str], until: bytes, seconds: float = 60) -> bytes:
         child.wait(60)
         os.close(ours)
     return shown
+
+
+def test_who_waits_for_a_compilation_is_told_once(tmp_path: Path) -> None:
+    """On a terminal one line says why the first replay takes seconds; the second has nothing to compile, and JSON no line."""
+    (tmp_path / "one.pcap").write_bytes(pcap())
+    words = ["replay", str(EXAMPLES / "pass.o"), str(tmp_path / "one.pcap")]
+    cold, warm = (_terminal(words, b"never", XDPSIM_CACHE=str(tmp_path / "cache")) for _ in range(2))
+    assert cold.count(b"compiling native code") == 1, cold
+    assert b"compiling" not in warm
+    assert b"compiling" not in _terminal([*words, "-j"], b"never", XDPSIM_CACHE=str(tmp_path / "other"))
 
 
 def test_a_long_run_on_a_terminal_shows_a_bar() -> None:
