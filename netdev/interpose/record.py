@@ -123,15 +123,15 @@ class SocketEvent:
         self._keep = keep
 
     @classmethod
-    def new(cls) -> Self:
-        """An empty record in memory of its own, with the room behind it."""
-        memory = (ctypes.c_uint64 * (EVENT_ROOM // 8))()
-        return cls(ctypes.addressof(memory), memory, EVENT_ROOM)
+    def new(cls, room: int = EVENT_ROOM) -> Self:
+        """An empty record in memory of its own, with the room behind it that a policy needs (EVENT_SIZE: none)."""
+        memory = (ctypes.c_uint64 * (room // 8))()
+        return cls(ctypes.addressof(memory), memory, room)
 
     @classmethod
-    def copied(cls, data: bytes) -> Self:
+    def copied(cls, data: bytes, room: int = EVENT_ROOM) -> Self:
         """A record of its own with the contents of another: EVENT_SIZE bytes."""
-        event = cls.new()
+        event = cls.new(room)
         event.memory[: len(data)] = data
         return event
 

@@ -26,7 +26,7 @@ from netdev.interpose.decisions import Action, Decision, Policy
 from netdev.interpose.identity import is_privileged
 from netdev.interpose.loops import InterposeLoops
 from netdev.interpose.program import program
-from netdev.interpose.record import Event, SocketCall, SocketEvent
+from netdev.interpose.record import EVENT_SIZE, Event, SocketCall, SocketEvent
 from netdev.interpose.reference import REFERENCE
 from netdev.interpose.system import out_of_reach, prepare_nudges
 from netdev.interpose.watcher import Watcher
@@ -140,7 +140,7 @@ class Supervisor:
             group.drain_all()
             with contextlib.suppress(IndexError):
                 while True:
-                    found.append(SocketEvent.copied(group.events.popleft()))
+                    found.append(SocketEvent.copied(group.events.popleft(), EVENT_SIZE))
         found.sort(key=lambda event: event[Event.TIME])
         for event in found:
             decision = Decision.of(event[Event.ACTION])
