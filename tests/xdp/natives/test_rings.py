@@ -316,6 +316,7 @@ def test_frames_are_taken_alike(
     ours, theirs = ends
 
     def taken(loops: Loops) -> list[object]:
+        _messages(ours)  # of a run before, if it failed
         for header, data in made:
             theirs.send(header + data)
         memory = np.zeros(room, np.uint8)
