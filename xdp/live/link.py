@@ -373,8 +373,10 @@ class Link:
                 raise
             finally:
                 self._final = self.stats()
-                self._over.set()
-                self._afterwards.close()
+                try:
+                    self._afterwards.close()
+                finally:
+                    self._over.set()  # who waits for this may end the process
                 if not stuck:
                     self._free()
             if stuck:

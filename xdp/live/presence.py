@@ -116,8 +116,9 @@ class Presence:
                 return
             self._over.set()
             self._state.remove(self._record.id)
-            # requests under way are answered first, also the one that brought us here: it must not wait for itself
-            threading.Thread(target=self._server.close, name="xdpsim-control-end", daemon=True).start()
+            # requests under way are answered first, also the one that brought us here: it must not wait for itself;
+            # the process must, so this is no daemon
+            threading.Thread(target=self._server.close, name="xdpsim-control-end", daemon=False).start()
 
 
 def _quietly(_message: str) -> None:
