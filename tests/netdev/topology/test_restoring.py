@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -209,6 +210,27 @@ def test_undoing_twice_changes_nothing(rich: Pair, tmp_path: Path) -> None:
             operation.undo()
         os.close(fd)
         assert not before.difference(snapshot("eth0"))
+
+
+def test_a_full_disk_is_no_reason_not_to_restore(rich: Pair, tmp_path: Path) -> None:
+    """What cannot be struck out of the journal is undone all the same, and nothing of the journal stays."""
+    with rich.host.entered():
+        fd = tap("up0", _mac(rich))
+        before = snapshot("eth0")
+        journal = Journal.begin(tmp_path, "eth0")
+        for name in ("promisc", "offloads", "edge"):
+            CHANGES[name](journal)
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            problems = journal.revert().problems
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        after = snapshot("eth0")
+        os.close(fd)
+    assert not problems
+    assert not before.difference(after)
+    assert [each.name for each in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_change_that_fails_is_taken_back_at_once(rich: Pair, tmp_path: Path) -> None:

@@ -169,6 +169,21 @@ def test_who_does_not_listen_any_more_gets_no_filter(state: State) -> None:
     assert _left(state) == []
 
 
+def test_a_confirmation_holds_though_the_record_cannot_be_written(state: State) -> None:
+    """Whoever confirms while the disk is full keeps the filter: the limit is lifted, and the answer says so."""
+    seen: list[Any] = []
+
+    def confirm() -> None:
+        (state.attachments / f"1.{os.getpid()}.new").mkdir()  # in the way of what is written first
+        seen.append(ask(state.attachments / "1.sock", "confirm"))
+        threading.Event().wait(0.6)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    end = _keeper(state, _Fake(), revert_after=0.5).run(_beside(confirm))
+    assert seen == [{"confirmed": True}]
+    assert end["reason"] == "ended by SIGTERM"
+
+
 def test_a_lost_state_folder_does_not_end_the_filter(state: State) -> None:
     """Whoever removes the folder loses the view of it, not the protection."""
     fake = _Fake()
