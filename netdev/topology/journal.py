@@ -185,7 +185,8 @@ class Journal:
                     problems.append(str(error))
                     continue
                 self._operations.remove(operation)
-                self._store()
+                with contextlib.suppress(InterfaceError):  # a full disk: undoing it once more would change nothing
+                    self._store()
             if not self._operations:
                 self._remove()
         return Reversal(restored=tuple(dict.fromkeys(restored)), problems=tuple(problems))
@@ -214,6 +215,8 @@ class Journal:
             temporary.replace(self.path)
             _sync_folder(self.path.parent)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise InterfaceError(f"{self.path} cannot be written: {error.strerror}") from None
 
     def _remove(self) -> None:

@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, final
@@ -242,7 +242,10 @@ class Keeper:
                 with self._changing:
                     self._until = math.inf
                     self._record = replace(self._record or record, deadline=None)
-                    self._state.write(self._record)
+                    try:
+                        self._state.write(self._record)
+                    except OSError as error:  # it stays all the same
+                        say(f"the record cannot be written: {error}")
                 return {"confirmed": confirmed}
             case "detach":
                 self._stop("detached by request")
@@ -284,4 +287,5 @@ def _woken(fd: int, stop: Callable[[str], None]) -> Iterator[None]:
 
 def say(message: str) -> None:
     """A line with the time, for the log."""
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)  # noqa: T201  the log is stderr
+    with suppress(OSError):  # a full disk
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), message, file=sys.stderr, flush=True)  # noqa: T201  the log is stderr

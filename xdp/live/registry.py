@@ -19,6 +19,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -139,6 +140,8 @@ class State:
                 self.folder.chmod(0o700)
             for name in _FOLDERS:
                 (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError as error:
+            raise DeviceError(f"{error.filename} is no folder: name another one in XDPSIM_RUN") from error
         except OSError as error:
             raise DeviceError(f"{self.folder}: {error.strerror}") from error
 
@@ -166,10 +169,15 @@ class State:
         """Put a record down, replacing the one of the same id."""
         target = self.attachments / f"{record.id}.json"
         fresh = target.with_suffix(f".{os.getpid()}.new")
-        with fresh.open("w") as file:
-            json.dump(asdict(record), file)
-            file.write("\n")
-        fresh.rename(target)
+        try:
+            with fresh.open("w") as file:
+                json.dump(asdict(record), file)
+                file.write("\n")
+            fresh.rename(target)
+        except OSError:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
 
     def remove(self, number: int) -> None:
         """Forget an attachment: record, socket, objects. The log stays for whoever asks what happened."""
