@@ -50,6 +50,8 @@ def run(arguments: Namespace, output: Output) -> int:
             _watch(views)
         for view in views:
             print(json.dumps(view, indent=2 if output.pretty else None) if output.json else _plain(view), flush=True)
+        if arguments.count is None:
+            output.note(f"xdpsim: nothing is attached{f' to {name}' if name else ''} any more")
     return Exit.OK
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
 from netdev.errors import InterfaceError
-from runtime.errors import DeviceError, InputError, UnsupportedError
+from runtime.errors import DeviceError, InputError, ObjectError, UnsupportedError
 from runtime.loader import load
 from xdp.extension import default_registry
 from xdp.live.interfaces import addresses, hardware_address
@@ -74,7 +74,11 @@ def hold(order: Order, *, state: State, note: Note) -> LinkHeld:
 
 def _rehearsed(order: Order, path: Path, label: str, prog: str | None, *, force: bool) -> tuple[str, ...]:
     """Verify a program, and what it would do to packets that matter, in words; on maps of its own."""
-    with load(path, registry=default_registry()) as loaded:
+    try:
+        loading = load(path, registry=default_registry())
+    except ObjectError as error:
+        raise ObjectError(f"{label}: {error}") from error
+    with loading as loaded:
         program = loaded.program(prog)
         if program.type.name != "xdp":
             raise UnsupportedError(
