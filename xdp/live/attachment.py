@@ -282,6 +282,10 @@ class _Opening:
         lower = self._stations(order.interface, promisc=order.promisc)
         port = lower[0].port
         assert port is not None
+        if not any(port.mac):
+            raise InterfaceError(
+                f"{port.name} has no address of its own: host mode is for Ethernet interfaces, not for loopback"
+            )
         name = _TAP_NAME.format(port.ifindex)
         tap = open_tap(name, mac=port.mac, mtu=port.mtu, loops=_loops())
         self._restore.callback(tap.close)

@@ -225,8 +225,9 @@ def test_what_cannot_be_is_said(place: Path) -> None:
             (InputError, {"mode": "host", "interface": "eth0", "backend": "pigeon"}),
             (InterfaceError, {"mode": "host", "interface": "lo"}),
         ):
-            with pytest.raises(wanted):
+            with pytest.raises(wanted) as caught:
                 ends.host.call(lambda o=options: attach(_object(place, PASS), state_folder=place, **o))
+        assert "not for loopback" in str(caught.value)
 
 
 def test_a_failure_half_way_restores(place: Path) -> None:
