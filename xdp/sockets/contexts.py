@@ -5,7 +5,6 @@ Not here: who fills them (drivers), and who is attached where (programs). Fields
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import IntEnum
 from typing import Final
 
@@ -85,13 +84,6 @@ class BindMd(IntEnum):
     PROTOCOL = 48
 
 
-_PORT_HALF: Final = (
-    field("user_port", 26, 1, reads=(1,), writes=WHOLE),
-    field("user_port", 27, 1, reads=(1,), writes=WHOLE),
-    replace(field("user_port", 26, 2, reads=(2,), writes=WHOLE), record_offset=int(SockAddr.USER_PORT)),
-)
-"""Linux gives the port once more to whoever reads the two bytes behind it, and 0 to whoever reads one of them."""
-
 SOCK_ADDR_CONTEXT: Final = ContextLayout(
     name="bpf_sock_addr",
     size=72,
@@ -102,7 +94,6 @@ SOCK_ADDR_CONTEXT: Final = ContextLayout(
         field("user_ip4", 4, reads=NARROW, attach=_JUDGED4),
         field("user_ip6", 8, 16, reads=_ADDRESS, writes=(4, 8), attach=_INET6),
         field("user_ip6", 8, 16, reads=_ADDRESS, attach=_JUDGED6),
-        *_PORT_HALF,
         field("user_port", 24, reads=NARROW, writes=WHOLE, attach=(*_INET4, *_INET6, *_UNIX)),
         field("user_port", 24, reads=NARROW, attach=(*_JUDGED4, *_JUDGED6)),
         *members("family type protocol", 28),

@@ -92,8 +92,6 @@ def _fields(kind: ProgramType) -> Iterator[str]:
     yield "| field | offset | bytes | read by | written by | only for |"
     yield "| --- | ---: | ---: | --- | --- | --- |"
     for each in layout.fields:
-        if any(_is_part(each, other) for other in layout.fields):
-            continue
         cells = (
             f"`{each.name}`",
             str(each.offset),
@@ -103,12 +101,6 @@ def _fields(kind: ProgramType) -> Iterator[str]:
             _seen_by(each),
         )
         yield f"| {' | '.join(cells)} |"
-
-
-def _is_part(field: ContextField, other: ContextField) -> bool:
-    """Whether a row is about a part of a field that has its row."""
-    begins, ends = field.offset - other.offset, other.offset + other.size - field.offset - field.size
-    return field.name == other.name and field.size < other.size and begins >= 0 and ends >= 0
 
 
 def _widths(field: ContextField, widths: tuple[int, ...]) -> str:
