@@ -285,7 +285,7 @@ def test_a_process_tree_is_one_account(runs: Runs, blocked: str, anywhere: int) 
     command = [sys.executable, "-c", HOSTS, str(anywhere), "127.0.0.2"]
     script = 'for i in 1 2 3 4 5; do "$@" & done; wait'
     done = runs("-j", "--attach", FIREWALL, "--map", blocked, "--", "sh", "-c", script, "sh", *command)
-    assert done.stdout == "1\n" * 5
+    assert done.stdout.replace("\n", "") == "1" * 5  # five processes, whose lines may meet
     summary: dict[str, Any] = lines(done.stderr)[-1]
     assert summary["totals"] == {"allowed": 0, "denied": 5}
     assert [each["calls"] for each in summary["processes"]] == [{"connect": {"denied": 1}}] * 5
