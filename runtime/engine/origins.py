@@ -10,34 +10,23 @@ verdict early and share one exit, so that the branch is what tells `if (a) retur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final, final
 
+from runtime.engine.registers import written
 from runtime.isa import (
     Alu,
     AluOp,
-    Atomic,
-    AtomicOp,
     Branch,
-    ByteSwap,
-    CallBtf,
-    CallHelper,
     CallLocal,
     Code,
     Exit,
     Imm,
     Instruction,
     Jump,
-    Load,
-    LoadFunction,
-    LoadImm64,
-    LoadMap,
-    LoadMapValue,
-    LoadPacket,
     MoveSigned,
-    Negate,
     Reg,
 )
 from runtime.spec import LineInfo
@@ -117,7 +106,7 @@ def _made(pc: int, instruction: Instruction, here: Source, wanted: frozenset[int
         case None:
             pass
     source = Source.CALLEE if isinstance(instruction, CallLocal) else here
-    found = next((each for each in _written(instruction) if each in wanted), None)
+    found = next((each for each in written(instruction) if each in wanted), None)
     return {} if found is None else {pc: Origin(found, source)}
 
 
@@ -180,7 +169,7 @@ def _before(instruction: Instruction, register: int) -> int:
             return src if register == dst else register
         case None:
             pass
-    return _NONE if register in _written(instruction) else register
+    return _NONE if register in written(instruction) else register
 
 
 def _possible(code: Code, ways: Mapping[int, tuple[int, ...]], start: int, end: int) -> dict[int, frozenset[int]]:
@@ -232,28 +221,3 @@ def _copied(instruction: Instruction) -> tuple[int, int] | None:
             return dst, dst
         case _:
             return None
-
-
-def _written(instruction: Instruction) -> Iterator[int]:
-    match instruction:
-        case (
-            Alu(dst=dst)
-            | MoveSigned(dst=dst)
-            | Negate(dst=dst)
-            | ByteSwap(dst=dst)
-            | LoadImm64(dst=dst)
-            | LoadMap(dst=dst)
-            | LoadMapValue(dst=dst)
-            | LoadFunction(dst=dst)
-            | Load(dst=dst)
-        ):
-            yield dst
-        case Atomic(op=op, fetch=fetch, src=src):
-            if op is AtomicOp.CMPXCHG:
-                yield 0
-            elif fetch:
-                yield src
-        case CallHelper() | CallLocal() | CallBtf() | LoadPacket():
-            yield from range(6)
-        case _:
-            pass

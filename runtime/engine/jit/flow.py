@@ -6,33 +6,19 @@ registers, where an address out of arithmetic would not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
+from runtime.engine.registers import written
 from runtime.isa import (
     Alu,
     AluOp,
-    Atomic,
-    AtomicOp,
     Branch,
-    ByteSwap,
-    CallBtf,
-    CallHelper,
-    CallLocal,
     Code,
     Exit,
     Imm,
     Instruction,
     Jump,
-    Load,
-    LoadFunction,
-    LoadImm64,
-    LoadMap,
-    LoadMapValue,
-    LoadPacket,
-    MoveSigned,
-    Negate,
     Reg,
     WideTail,
 )
@@ -150,34 +136,9 @@ def after(bases: Bases, instruction: Instruction) -> Bases:
             return _with(bases, dst, _moved(bases[dst], -value))
         case _:
             pass
-    for index in _written(instruction):
+    for index in written(instruction):
         bases = _with(bases, index, None)
     return bases
-
-
-def _written(instruction: Instruction) -> Iterator[int]:
-    match instruction:
-        case (
-            Alu(dst=dst)
-            | MoveSigned(dst=dst)
-            | Negate(dst=dst)
-            | ByteSwap(dst=dst)
-            | LoadImm64(dst=dst)
-            | LoadMap(dst=dst)
-            | LoadMapValue(dst=dst)
-            | LoadFunction(dst=dst)
-            | Load(dst=dst)
-        ):
-            yield dst
-        case Atomic(op=op, fetch=fetch, src=src):
-            if op is AtomicOp.CMPXCHG:
-                yield 0
-            elif fetch:
-                yield src
-        case CallHelper() | CallLocal() | CallBtf() | LoadPacket():
-            yield from range(6)
-        case _:
-            pass
 
 
 def _with(bases: Bases, index: int, base: Base | None) -> Bases:
